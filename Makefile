@@ -1,0 +1,69 @@
+# Every target does its own set-up: a machine with Python 3.11 and make is enough.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Always through the constraints: they pin PyTorch to the release that has a CPU build.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+ARGS ?=
+
+.PHONY: help demo test lint bench browser clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    set up, then run the demo (ARGS=... is passed on)"
+	@echo "make test    set up, then lint and run the tests (ARGS=... goes to pytest)"
+	@echo "make lint    ruff, mypy and the floors"
+	@echo "make bench   run the benchmarks"
+	@echo "make clean   remove what the tools left; the environment stays"
+
+demo: $(VENV)/.installed-demo
+	@$(BIN)/fastqmri demo $(ARGS)
+
+# Lint comes first, so that pytest has the last word.
+test: lint browser
+	@$(BIN)/pytest --cov=fastqmri $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev
+	@for script in benchmarks/bench_*.py; do \
+		echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || exit 1; \
+	done
+
+# The report is looked at in Debian's chromium. Without it (or without the right to install it) those
+# tests skip and say so.
+browser:
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing chromium for the browser tests ..."; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends chromium chromium-driver; } \
+			>/dev/null 2>&1 || echo "chromium could not be installed: the browser tests will skip"; \
+	else echo "no chromium here: the browser tests will skip"; fi
+
+clean:
+	rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .hypothesis \
+		.ruff_cache .mypy_cache .import_linter_cache fastqmri-demo
+	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Stamps: set-up is done again only when a dependency changed.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=<its path>"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=<its path>"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing fastqmri (the first time takes some minutes) ..."
+	@$(INSTALL) -e ".[demo]"
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing fastqmri for development (the first time takes some minutes) ..."
+	@$(INSTALL) -e ".[dev]"
+	@touch $@ $(VENV)/.installed-demo
