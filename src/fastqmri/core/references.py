@@ -1,0 +1,254 @@
+"""The literature behind models and methods: what a paper that used them should cite."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from fastqmri.core.errors import UnknownNameError
+
+REFERENCES: dict[str, str] = {
+    "barral2010": """\
+@article{barral2010,
+  author  = {Barral, Joëlle K. and Gudmundson, Erik and Stikov, Nikola and Etezadi-Amoli, Maryam and
+             Stoica, Petre and Nishimura, Dwight G.},
+  title   = {A robust methodology for in vivo {T1} mapping},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {64},
+  number  = {4},
+  pages   = {1057--1067},
+  year    = {2010},
+  doi     = {10.1002/mrm.22497}
+}""",
+    "basser1994": """\
+@article{basser1994,
+  author  = {Basser, Peter J. and Mattiello, James and LeBihan, Denis},
+  title   = {{MR} diffusion tensor spectroscopy and imaging},
+  journal = {Biophysical Journal},
+  volume  = {66},
+  number  = {1},
+  pages   = {259--267},
+  year    = {1994},
+  doi     = {10.1016/S0006-3495(94)80775-1}
+}""",
+    "chang2008": """\
+@article{chang2008,
+  author  = {Chang, Lin-Ching and Koay, Cheng Guan and Basser, Peter J. and Pierpaoli, Carlo},
+  title   = {Linear least-squares method for unbiased estimation of {T1} from {SPGR} signals},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {60},
+  number  = {2},
+  pages   = {496--501},
+  year    = {2008},
+  doi     = {10.1002/mrm.21669}
+}""",
+    "crameri2020": """\
+@article{crameri2020,
+  author  = {Crameri, Fabio and Shephard, Grace E. and Heron, Philip J.},
+  title   = {The misuse of colour in science communication},
+  journal = {Nature Communications},
+  volume  = {11},
+  pages   = {5444},
+  year    = {2020},
+  doi     = {10.1038/s41467-020-19160-7}
+}""",
+    "deoni2003": """\
+@article{deoni2003,
+  author  = {Deoni, Sean C. L. and Rutt, Brian K. and Peters, Terry M.},
+  title   = {Rapid combined {T1} and {T2} mapping using gradient recalled acquisition in the steady state},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {49},
+  number  = {3},
+  pages   = {515--526},
+  year    = {2003},
+  doi     = {10.1002/mrm.10237}
+}""",
+    "fuderer2025": """\
+@article{fuderer2025,
+  author  = {Fuderer, Miha and Wichtmann, Barbara and Crameri, Fabio and de Souza, Nandita M. and
+             Baeßler, Bettina and Gulani, Vikas and others},
+  title   = {Color-map recommendation for {MR} relaxometry maps},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {93},
+  number  = {2},
+  pages   = {490--506},
+  year    = {2025},
+  doi     = {10.1002/mrm.30290}
+}""",
+    "golub1973": """\
+@article{golub1973,
+  author  = {Golub, Gene H. and Pereyra, Victor},
+  title   = {The differentiation of pseudo-inverses and nonlinear least squares problems whose variables
+             separate},
+  journal = {SIAM Journal on Numerical Analysis},
+  volume  = {10},
+  number  = {2},
+  pages   = {413--432},
+  year    = {1973},
+  doi     = {10.1137/0710036}
+}""",
+    "gudbjartsson1995": """\
+@article{gudbjartsson1995,
+  author  = {Gudbjartsson, Hákon and Patz, Samuel},
+  title   = {The {Rician} distribution of noisy {MRI} data},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {34},
+  number  = {6},
+  pages   = {910--914},
+  year    = {1995},
+  doi     = {10.1002/mrm.1910340618}
+}""",
+    "karakuzu2022": """\
+@article{karakuzu2022,
+  author  = {Karakuzu, Agah and Appelhoff, Stefan and Auer, Tibor and Boudreau, Mathieu and
+             Feingold, Franklin and Khan, Ali R. and Lazari, Alberto and Markiewicz, Christopher J. and
+             Mulder, Martijn J. and Phillips, Christophe and Salo, Taylor and Stikov, Nikola and
+             Whitaker, Kirstie and de Hollander, Gilles},
+  title   = {{qMRI-BIDS}: an extension to the brain imaging data structure for quantitative magnetic
+             resonance imaging data},
+  journal = {Scientific Data},
+  volume  = {9},
+  pages   = {517},
+  year    = {2022},
+  doi     = {10.1038/s41597-022-01571-4}
+}""",
+    "kay1993": """\
+@book{kay1993,
+  author    = {Kay, Steven M.},
+  title     = {Fundamentals of Statistical Signal Processing: Estimation Theory},
+  publisher = {Prentice Hall},
+  year      = {1993}
+}""",
+    "lebihan1988": """\
+@article{lebihan1988,
+  author  = {Le Bihan, Denis and Breton, Eric and Lallemand, Denis and Aubin, Marie-Louise and
+             Vignaud, Jacqueline and Laval-Jeantet, Maurice},
+  title   = {Separation of diffusion and perfusion in intravoxel incoherent motion {MR} imaging},
+  journal = {Radiology},
+  volume  = {168},
+  number  = {2},
+  pages   = {497--505},
+  year    = {1988},
+  doi     = {10.1148/radiology.168.2.3393671}
+}""",
+    "look1970": """\
+@article{look1970,
+  author  = {Look, D. C. and Locker, D. R.},
+  title   = {Time saving in measurement of {NMR} and {EPR} relaxation times},
+  journal = {Review of Scientific Instruments},
+  volume  = {41},
+  number  = {2},
+  pages   = {250--251},
+  year    = {1970},
+  doi     = {10.1063/1.1684482}
+}""",
+    "marquardt1963": """\
+@article{marquardt1963,
+  author  = {Marquardt, Donald W.},
+  title   = {An algorithm for least-squares estimation of nonlinear parameters},
+  journal = {Journal of the Society for Industrial and Applied Mathematics},
+  volume  = {11},
+  number  = {2},
+  pages   = {431--441},
+  year    = {1963},
+  doi     = {10.1137/0111030}
+}""",
+    "ramosllorden2018": """\
+@article{ramosllorden2018,
+  author  = {Ramos-Llordén, Gabriel and Vegas-Sánchez-Ferrero, Gonzalo and Björk, Marcus and
+             Vanhevel, Floris and Parizel, Paul M. and San José Estépar, Raúl and den Dekker, Arnold J. and
+             Sijbers, Jan},
+  title   = {{NOVIFAST}: A fast algorithm for accurate and precise {VFA} {MRI} {T1} mapping},
+  journal = {IEEE Transactions on Medical Imaging},
+  volume  = {37},
+  number  = {11},
+  pages   = {2414--2427},
+  year    = {2018},
+  doi     = {10.1109/TMI.2018.2833288}
+}""",
+    "veraart2013": """\
+@article{veraart2013,
+  author  = {Veraart, Jelle and Sijbers, Jan and Sunaert, Stefan and Leemans, Alexander and Jeurissen, Ben},
+  title   = {Weighted linear least squares estimation of diffusion {MRI} parameters: strengths,
+             limitations, and pitfalls},
+  journal = {NeuroImage},
+  volume  = {81},
+  pages   = {335--346},
+  year    = {2013},
+  doi     = {10.1016/j.neuroimage.2013.05.028}
+}""",
+    "zhu2023": """\
+@article{zhu2023,
+  author  = {Zhu, Yanjie and Cheng, Jing and Cui, Zhuo-Xu and Zhu, Qingyong and Ying, Leslie and
+             Liang, Dong},
+  title   = {Physics-driven deep learning methods for fast quantitative magnetic resonance imaging},
+  journal = {IEEE Signal Processing Magazine},
+  volume  = {40},
+  number  = {2},
+  year    = {2023},
+  doi     = {10.1109/MSP.2023.3236483}
+}""",
+}
+"""Key -> BibTeX entry (UTF-8); keys are first author and year."""
+
+
+def bibtex(keys: Iterable[str]) -> str:
+    """BibTeX of the given keys, each once, in the order given.
+
+    Raises:
+        UnknownNameError: a key that is not listed.
+    """
+    return "\n\n".join(_entry(key) for key in dict.fromkeys(keys))
+
+
+def citation(key: str) -> str:
+    """One line for people: ``Deoni et al., Magnetic Resonance in Medicine 49:515-526, 2003``.
+
+    Raises:
+        UnknownNameError: a key that is not listed.
+    """
+    fields = _fields(key)
+    place = fields.get("journal", fields["title"])
+    if "volume" in fields:
+        place += f" {fields['volume']}"
+    if "pages" in fields:
+        place += f":{fields['pages'].replace('--', '-')}"
+    return f"{_authors(fields['author'])}, {place}, {fields['year']}"
+
+
+def author_year(key: str) -> str:
+    """As a paper's text has it: ``Deoni et al. 2003``.
+
+    Raises:
+        UnknownNameError: a key that is not listed.
+    """
+    fields = _fields(key)
+    return f"{_authors(fields['author'])} {fields['year']}"
+
+
+def doi(key: str) -> str | None:
+    """Digital object identifier, where there is one.
+
+    Raises:
+        UnknownNameError: a key that is not listed.
+    """
+    return _fields(key).get("doi")
+
+
+def _entry(key: str) -> str:
+    if key not in REFERENCES:
+        raise UnknownNameError(
+            f"reference {key!r}", "the bibliography does not hold it.", f"Use one of {', '.join(REFERENCES)}."
+        )
+    return REFERENCES[key]
+
+
+def _fields(key: str) -> dict[str, str]:
+    """Fields of an entry with braces and line breaks taken out."""
+    found = re.findall(r"^  (\w+) *= \{(.*?)\},?$", _entry(key), flags=re.MULTILINE | re.DOTALL)
+    return {name: " ".join(text.replace("{", "").replace("}", "").split()) for name, text in found}
+
+
+def _authors(names: str) -> str:
+    surnames = [name.split(",")[0] for name in names.split(" and ")]
+    return " and ".join(surnames) if len(surnames) < 3 else f"{surnames[0]} et al."
