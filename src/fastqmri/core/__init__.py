@@ -1,0 +1,53 @@
+"""The words everyone speaks."""
+
+from fastqmri.core.acquisition import (
+    Acquisition,
+    DiffusionWeighted,
+    InversionRecovery,
+    LookLocker,
+    MultiEchoGradientEcho,
+    MultiEchoSpinEcho,
+    VariableFlipAngle,
+)
+from fastqmri.core.errors import (
+    AcquisitionError,
+    DataError,
+    FastqmriError,
+    FileError,
+    OutputError,
+    PlausibilityError,
+    ShapeError,
+    SidecarError,
+    UnitError,
+    UnknownNameError,
+)
+from fastqmri.core.estimator import Estimator
+from fastqmri.core.measurement import Measurement
+from fastqmri.core.parameters import NOT_ESTIMATED, Flag, Parameter, ParameterMap, ParameterMaps
+
+__all__ = [
+    "NOT_ESTIMATED",
+    "Acquisition",
+    "AcquisitionError",
+    "DataError",
+    "DiffusionWeighted",
+    "Estimator",
+    "FastqmriError",
+    "FileError",
+    "Flag",
+    "InversionRecovery",
+    "LookLocker",
+    "Measurement",
+    "MultiEchoGradientEcho",
+    "MultiEchoSpinEcho",
+    "OutputError",
+    "Parameter",
+    "ParameterMap",
+    "ParameterMaps",
+    "PlausibilityError",
+    "ShapeError",
+    "SidecarError",
+    "UnitError",
+    "UnknownNameError",
+    "VariableFlipAngle",
+]

@@ -1,0 +1,224 @@
+"""What the scanner was told (t of the equation): one validated class a sequence family.
+
+Numbers are in the package's units (seconds, radians, s/mm²). Strings carry their own unit, so
+``VariableFlipAngle(flip_angle=("3deg", "20deg"), repetition_time="15ms")`` is safe to type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from torch import Tensor
+
+from fastqmri.core.errors import AcquisitionError, PlausibilityError
+from fastqmri.core.units import ANGLE, B_VALUE, TIME, Dimension, format_quantity, parse_quantity
+
+
+def _number(dimension: Dimension) -> BeforeValidator:
+    return BeforeValidator(lambda v: parse_quantity(v, dimension) if isinstance(v, str) else v)
+
+
+def _between(name: str, low: float, high: float, dimension: Dimension, hint: str) -> AfterValidator:
+    def check(value: float) -> float:
+        if not low < value <= high:
+            raise PlausibilityError(
+                f"{name} = {value:g} {dimension.unit}",
+                f"no scan has one outside {format_quantity(low, dimension)} to "
+                f"{format_quantity(high, dimension)}; {hint}",
+                f"Give {name} in {dimension.unit}, or with its unit.",
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+_MS = "it reads like milliseconds where seconds belong."
+EchoTime = Annotated[float, _number(TIME), _between("EchoTime", 0.0, 1.0, TIME, _MS)]
+RepetitionTime = Annotated[float, _number(TIME), _between("RepetitionTime", 0.0, 30.0, TIME, _MS)]
+InversionTime = Annotated[float, _number(TIME), _between("InversionTime", 0.0, 20.0, TIME, _MS)]
+FlipAngle = Annotated[
+    float,
+    _number(ANGLE),
+    _between("FlipAngle", 0.0, 2 * torch.pi + 1e-6, ANGLE, "it reads like degrees where radians belong."),
+]
+BValue = Annotated[
+    float,
+    _number(B_VALUE),
+    _between("b-value", -1e-9, 50_000.0, B_VALUE, "it reads like s/m² where s/mm² belongs."),
+]
+
+
+class Acquisition(BaseModel):
+    """Base of all sequence families: frozen, validated, one entry a contrast.
+
+    Raises:
+        PlausibilityError: a value no scanner could have been told.
+        AcquisitionError: fields missing, of the wrong type, or contradicting each other.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    varies: ClassVar[str]
+    """Name of the field that changes from contrast to contrast."""
+    least_contrasts: ClassVar[int] = 2
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "fields"
+            raise AcquisitionError(
+                f"{type(self).__name__}: {where} = {first.get('input')!r}",
+                f"{first['msg']}.",
+                f"The fields are {', '.join(type(self).model_fields)}.",
+            ) from error
+
+    @property
+    def contrasts(self) -> int:
+        """Number of contrast images."""
+        return len(getattr(self, self.varies))
+
+    @model_validator(mode="after")
+    def _enough(self) -> Acquisition:
+        values = getattr(self, self.varies)
+        distinct = len(set(values))
+        if distinct < self.least_contrasts:
+            raise AcquisitionError(
+                f"{type(self).__name__} with {distinct} distinct {self.varies.replace('_', ' ')}"
+                f"{'' if distinct == len(values) else f' among {len(values)} images'}",
+                f"the curve has more unknowns than that: at least {self.least_contrasts} are needed.",
+                "Add the missing images, or check that every image got its own value.",
+            )
+        return self
+
+    def tensor(self, name: str, like: Tensor | None = None) -> Tensor:
+        """A field as a tensor, (contrast,), in float64 or the real dtype and device of ``like``."""
+        values = torch.tensor(getattr(self, name), dtype=torch.float64)
+        if like is None:
+            return values
+        return values.to(device=like.device, dtype=like.real.dtype if like.is_complex() else like.dtype)
+
+    def subset(self, keep: Callable[[int], bool]) -> Acquisition:
+        """The same acquisition with only the contrasts whose index ``keep`` accepts."""
+        chosen = [i for i in range(self.contrasts) if keep(i)]
+        fields = self.model_dump()
+        for name, value in fields.items():
+            if isinstance(value, tuple) and len(value) == self.contrasts:
+                fields[name] = tuple(value[i] for i in chosen)
+        return type(self)(**fields)
+
+
+class VariableFlipAngle(Acquisition):
+    """Spoiled gradient echo at several flip angles, one repetition time (BIDS ``VFA``).
+
+    Attributes:
+        flip_angle: nominal flip angles in rad.
+        repetition_time: time between excitations in s.
+    """
+
+    varies: ClassVar[str] = "flip_angle"
+    flip_angle: tuple[FlipAngle, ...]
+    repetition_time: RepetitionTime
+
+
+class InversionRecovery(Acquisition):
+    """Inversion recovery at several inversion times (BIDS ``IRT1``).
+
+    Attributes:
+        inversion_time: times from inversion to excitation in s.
+        repetition_time: time between inversions in s; None where it is long against T1.
+    """
+
+    varies: ClassVar[str] = "inversion_time"
+    inversion_time: tuple[InversionTime, ...]
+    repetition_time: RepetitionTime | None = None
+
+    @model_validator(mode="after")
+    def _order(self) -> InversionRecovery:
+        longest = max(self.inversion_time)
+        if self.repetition_time is not None and self.repetition_time < longest:
+            raise PlausibilityError(
+                f"RepetitionTime = {self.repetition_time:g} s with InversionTime up to {longest:g} s",
+                "the next inversion would come before the readout.",
+                "Check the units of both; the repetition time is that of the inversions.",
+            )
+        return self
+
+
+class LookLocker(Acquisition):
+    """Many small-angle readouts after one inversion.
+
+    Attributes:
+        inversion_time: times from inversion to each readout in s.
+    """
+
+    varies: ClassVar[str] = "inversion_time"
+    least_contrasts: ClassVar[int] = 3
+    inversion_time: tuple[InversionTime, ...]
+
+
+class MultiEchoSpinEcho(Acquisition):
+    """Spin echoes at several echo times (BIDS ``MESE``).
+
+    Attributes:
+        echo_time: echo times in s.
+    """
+
+    varies: ClassVar[str] = "echo_time"
+    echo_time: tuple[EchoTime, ...]
+
+
+class MultiEchoGradientEcho(Acquisition):
+    """Gradient echoes at several echo times (BIDS ``MEGRE``).
+
+    Attributes:
+        echo_time: echo times in s.
+    """
+
+    varies: ClassVar[str] = "echo_time"
+    echo_time: tuple[EchoTime, ...]
+
+
+class DiffusionWeighted(Acquisition):
+    """Diffusion weighting (BIDS ``dwi``).
+
+    Attributes:
+        b_value: one per volume, s/mm².
+        b_vector: one unit vector per volume (zero where b is zero), in the frame the tensor is wanted in;
+            None for trace-weighted images.
+    """
+
+    varies: ClassVar[str] = "b_value"
+    b_value: tuple[BValue, ...]
+    b_vector: tuple[tuple[float, float, float], ...] | None = None
+
+    @model_validator(mode="after")
+    def _gradients(self) -> DiffusionWeighted:
+        highest = max(self.b_value)
+        if highest < 20:
+            raise PlausibilityError(
+                f"largest b-value = {highest:g} s/mm2",
+                "it weights nothing; it reads like ms/µm² where s/mm² belongs.",
+                "Multiply by 1000, or write the unit.",
+            )
+        if self.b_vector is None:
+            return self
+        if len(self.b_vector) != len(self.b_value):
+            raise AcquisitionError(
+                f"{len(self.b_vector)} b-vectors for {len(self.b_value)} b-values",
+                "every volume needs one of each.",
+                "Check that the .bval and .bvec files belong to this series.",
+            )
+        for i, (b, vector) in enumerate(zip(self.b_value, self.b_vector, strict=True)):
+            length = sum(v * v for v in vector) ** 0.5
+            if b > 50 and abs(length - 1) > 0.05:
+                raise PlausibilityError(
+                    f"b-vector {i} = {vector} (length {length:.3g}) at b = {b:g} s/mm2",
+                    "directions of weighted volumes must be unit vectors.",
+                    "Check that the .bvec file holds three rows (or columns) of unit vectors.",
+                )
+        return self

@@ -1,0 +1,1 @@
+"""Spin physics (A) and encoding (E)."""

@@ -1,0 +1,290 @@
+"""Closed-form diffusion: tensor, apparent coefficient, intravoxel incoherent motion."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from fastqmri.core import AcquisitionError, DiffusionWeighted, Parameter
+from fastqmri.physics.signal.model import Derived, LogLinear, Separable, SignalModel
+
+S0 = Parameter("S0", "arbitrary", (0.0, 1e12), (0.5, 1.5), "signal without diffusion weighting")
+TENSOR_ELEMENTS = ("Dxx", "Dxy", "Dxz", "Dyy", "Dyz", "Dzz")
+
+
+@final
+class DiffusionTensor(SignalModel):
+    """Gaussian diffusion in three dimensions.
+
+    S0 exp(-b gᵀ D g), elements in the order Dxx, Dxy, Dxz, Dyy, Dyz, Dzz (the lower triangle of NIfTI).
+
+    Source: Basser 1994, Eq. 1.
+
+    Raises:
+        AcquisitionError: no b-vectors, or fewer than six independent directions.
+    """
+
+    title = "Diffusion tensor"
+    equation = "S0 * exp(-b*(gx^2*Dxx + 2*gx*gy*Dxy + 2*gx*gz*Dxz + gy^2*Dyy + 2*gy*gz*Dyz + gz^2*Dzz))"
+    references = ("basser1994", "zhu2023")
+    acquisition: DiffusionWeighted
+
+    def __init__(self, acquisition: DiffusionWeighted) -> None:
+        elements = tuple(
+            Parameter(
+                name,
+                "mm2/s",
+                (-0.02, 0.02),
+                (0.0, 3e-3) if name[1] == name[2] else (-1e-3, 1e-3),
+                f"element {name[1:]} of the diffusion tensor",
+            )
+            for name in TENSOR_ELEMENTS
+        )
+        super().__init__(acquisition, (S0, *elements))
+        design = self.design()
+        # nine decades between the columns otherwise: b in units of its largest for the rank
+        if int(torch.linalg.matrix_rank(design / design.abs().amax(0).clamp_min(1e-12))) < 7:
+            raise AcquisitionError(
+                f"{acquisition.contrasts} volumes, b-values {sorted(set(acquisition.b_value))}",
+                "a tensor needs at least six independent directions and two b-values.",
+                "Use the adc model, or check the b-vectors.",
+            )
+        self.derived = tuple(Derived(p, f) for p, f in _TENSOR_MEASURES)
+
+    def design(self, like: Tensor | None = None) -> Tensor:
+        """(contrast, 7) matrix X with ln signal = X (ln S0, D)."""
+        if self.acquisition.b_vector is None:
+            raise AcquisitionError("no b-vectors", "a tensor needs directions.", "Give --bvec, or use adc.")
+        b = self.acquisition.tensor("b_value", like)
+        gx, gy, gz = self.acquisition.tensor("b_vector", like).unbind(1)
+        columns = [gx * gx, 2 * gx * gy, 2 * gx * gz, gy * gy, 2 * gy * gz, gz * gz]
+        return torch.stack([torch.ones_like(b), *(-b * c for c in columns)], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Signal (contrast, *voxels) of (S0, tensor)."""
+        design = self.design(like=x)
+        return x[0] * torch.exp(torch.einsum("cp,p...->c...", design[:, 1:], x[1:]))
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """∂signal/∂(S0, tensor)."""
+        design = self.design(like=x)
+        unit = torch.exp(torch.einsum("cp,p...->c...", design[:, 1:], x[1:]))
+        columns = design[:, 1:].view(*design[:, 1:].shape, *(1,) * (x.ndim - 1))
+        return torch.cat([unit[:, None], columns * (x[0] * unit)[:, None]], 1)
+
+    def log_linear(self) -> LogLinear:
+        """ln S0 and b_max D are the unknowns."""
+        return _scaled_log_linear(self.design())
+
+    def start(self, data: Tensor) -> Tensor:
+        """Ordinary least squares of the logarithms."""
+        structure = self.log_linear()
+        inverse = torch.linalg.pinv(structure.design).to(data)
+        return self._clamp(structure.to_parameters(inverse @ data.clamp_min(1e-4).log())[0])
+
+
+@final
+class ApparentDiffusion(SignalModel):
+    """Apparent diffusion coefficient of trace-weighted (or single-direction) images.
+
+    S0 exp(-b ADC).
+
+    Source: Le Bihan 1988, Eq. 3.
+    """
+
+    title = "Apparent diffusion coefficient"
+    equation = "S0 * exp(-b*ADC)"
+    references = ("lebihan1988",)
+    acquisition: DiffusionWeighted
+
+    def __init__(self, acquisition: DiffusionWeighted) -> None:
+        adc = Parameter("ADC", "mm2/s", (1e-6, 0.02), (1e-5, 4e-3), "apparent diffusion coefficient")
+        super().__init__(acquisition, (S0, adc))
+
+    def design(self, like: Tensor | None = None) -> Tensor:
+        """(contrast, 2) matrix X with ln signal = X (ln S0, ADC)."""
+        b = self.acquisition.tensor("b_value", like)
+        return torch.stack([torch.ones_like(b), -b], 1)
+
+    def log_linear(self) -> LogLinear:
+        """ln S0 and b_max ADC are the unknowns."""
+        return _scaled_log_linear(self.design())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Signal (contrast, *voxels) of (S0, ADC)."""
+        return x[0] * torch.exp(-self._times("b_value", x) * x[1])
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """∂signal/∂(S0, ADC)."""
+        b = self._times("b_value", x)
+        unit = torch.exp(-b * x[1])
+        return torch.stack([unit, -b * x[0] * unit], 1)
+
+    def separable(self) -> Separable:
+        """S0 exp(-b ADC) as it stands."""
+
+        def to_parameters(z: Tensor) -> tuple[Tensor, Tensor]:
+            identity = torch.eye(2, dtype=z.dtype, device=z.device)[:, :, None]
+            return z, identity.expand(2, 2, z.shape[1])
+
+        b = self.acquisition.tensor("b_value")
+        low, high = self.parameters[1].bounds
+        return Separable("exponential", b[None], False, (low, high), to_parameters)
+
+
+@final
+class IntravoxelIncoherentMotion(SignalModel):
+    """Diffusion with a fast-decaying perfusion fraction (IVIM).
+
+    S0 (f exp(-b Dstar) + (1 - f) exp(-b D)).
+
+    Source: Le Bihan 1988, Eq. 5.
+    """
+
+    title = "Intravoxel incoherent motion"
+    equation = "S0 * (f*exp(-b*Dstar) + (1 - f)*exp(-b*D))"
+    references = ("lebihan1988",)
+    acquisition: DiffusionWeighted
+
+    def __init__(self, acquisition: DiffusionWeighted) -> None:
+        super().__init__(
+            acquisition,
+            (
+                S0,
+                Parameter("f", "1", (0.0, 1.0), (0.01, 0.5), "perfusion fraction"),
+                Parameter("D", "mm2/s", (1e-6, 0.005), (2e-4, 3e-3), "tissue diffusivity"),
+                Parameter("Dstar", "mm2/s", (0.003, 0.3), (0.005, 0.1), "pseudo-diffusivity of perfusion"),
+            ),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Signal (contrast, *voxels) of (S0, f, D, Dstar)."""
+        return self.evaluate(x)[0]
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """∂signal/∂(S0, f, D, Dstar)."""
+        return self.evaluate(x)[1]
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Signal and Jacobian."""
+        s0, f, slow, fast = x
+        b = self._times("b_value", x)
+        quick, tissue = torch.exp(-b * fast), torch.exp(-b * slow)
+        unit = f * quick + (1 - f) * tissue
+        columns = [unit, s0 * (quick - tissue), -s0 * (1 - f) * b * tissue, -s0 * f * b * quick]
+        return s0 * unit, torch.stack(columns, 1)
+
+
+def _scaled_log_linear(design: Tensor) -> LogLinear:
+    """Columns of b-values divided by the largest one: unknowns of order one."""
+    scale = design[:, 1:].abs().amax()
+    scaled = torch.cat([design[:, :1], design[:, 1:] / scale], 1)
+
+    def to_parameters(beta: Tensor) -> tuple[Tensor, Tensor]:
+        s0 = torch.exp(beta[0])
+        g = torch.zeros((len(beta), *beta.shape), dtype=beta.dtype, device=beta.device)
+        g[0, 0] = s0
+        for i in range(1, len(beta)):
+            g[i, i] = 1 / scale
+        return torch.cat([s0[None], beta[1:] / scale.to(beta)]), g
+
+    return LogLinear(scaled, to_parameters)
+
+
+def tensor_eigenvalues(elements: Tensor) -> Tensor:
+    """Eigenvalues (3, *voxels), descending, of symmetric tensors (6, *voxels) in the order of TENSOR_ELEMENTS.
+
+    Trigonometric solution of the characteristic cubic, elementwise: batched small matrices are slow.
+    """
+    xx, xy, xz, yy, yz, zz = elements
+    mean = (xx + yy + zz) / 3
+    a, b, c = xx - mean, yy - mean, zz - mean
+    off = xy * xy + xz * xz + yz * yz
+    p = torch.sqrt((a * a + b * b + c * c + 2 * off) / 6)
+    safe = torch.where(p > 0, p, torch.ones_like(p))
+    determinant = a * (b * c - yz * yz) - xy * (xy * c - yz * xz) + xz * (xy * yz - b * xz)
+    angle = torch.acos((determinant / (2 * safe**3)).clamp(-1, 1)) / 3
+    first = mean + 2 * p * torch.cos(angle)
+    last = mean + 2 * p * torch.cos(angle + 2 * math.pi / 3)
+    return torch.stack([first, 3 * mean - first - last, last])
+
+
+def principal_direction(elements: Tensor) -> Tensor:
+    """Unit eigenvector (3, *voxels) of the largest eigenvalue; zero where the tensor is isotropic."""
+    xx, xy, xz, yy, yz, zz = elements
+    largest = tensor_eigenvalues(elements)[0]
+    a, b, c = xx - largest, yy - largest, zz - largest
+    # rows of D - λ1 span the plane across the eigenvector: take the longest of their cross products
+    crosses = torch.stack(
+        [
+            torch.stack([xy * yz - xz * b, xz * xy - a * yz, a * b - xy * xy]),
+            torch.stack([xy * c - xz * yz, xz * xz - a * c, a * yz - xy * xz]),
+            torch.stack([b * c - yz * yz, yz * xz - xy * c, xy * yz - b * xz]),
+        ]
+    )
+    length = (crosses**2).sum(1).sqrt()
+    best = length.argmax(0)
+    index = best[None, None].expand(1, 3, *best.shape)
+    direction, norm = crosses.gather(0, index)[0], length.amax(0)
+    return torch.where(norm > 0, direction / norm.clamp_min(1e-300), torch.zeros_like(direction))
+
+
+def _clipped(elements: Tensor) -> Tensor:
+    """Eigenvalues with negative ones, unphysical, raised to zero."""
+    return tensor_eigenvalues(elements).clamp_min(0)
+
+
+def _mean_diffusivity(x: Tensor) -> tuple[Tensor, Tensor]:
+    gradient = torch.zeros_like(x)
+    gradient[[1, 4, 6]] = 1 / 3
+    return _clipped(x[1:]).mean(0), gradient
+
+
+def _fractional_anisotropy(x: Tensor) -> tuple[Tensor, Tensor]:
+    values = _clipped(x[1:])
+    mean = values.mean(0)
+    squares = (values**2).sum(0)
+    safe = torch.where(squares > 0, squares, torch.ones_like(squares))
+    fa = torch.sqrt(1.5 * ((values - mean) ** 2).sum(0) / safe).clamp(0, 1)
+    # FA² = 1.5 (1 - tr²/(3 |D|²)), off-diagonals count twice in |D|²
+    d = x[1:]
+    norm = torch.where(squares > 0, d[0] ** 2 + d[3] ** 2 + d[5] ** 2 + 2 * (d[1] ** 2 + d[2] ** 2 + d[4] ** 2), 1.0)
+    trace = d[0] + d[3] + d[5]
+    gradient = torch.zeros_like(x)
+    for row, diagonal in enumerate((1, 0, 0, 1, 0, 1)):
+        by_trace = trace / norm if diagonal else 0.0
+        by_norm = trace**2 / norm**2 * d[row] * (1 if diagonal else 2)
+        gradient[row + 1] = -0.5 * (by_trace - by_norm) / fa.clamp_min(1e-3)
+    return fa, gradient
+
+
+def _axial_diffusivity(x: Tensor) -> tuple[Tensor, Tensor]:
+    return _clipped(x[1:])[0], _along_principal(x)
+
+
+def _radial_diffusivity(x: Tensor) -> tuple[Tensor, Tensor]:
+    gradient = -_along_principal(x) / 2
+    gradient[[1, 4, 6]] += 0.5
+    return _clipped(x[1:])[1:].mean(0), gradient
+
+
+def _along_principal(x: Tensor) -> Tensor:
+    """∂λ1/∂D = v vᵀ, off-diagonals counted twice."""
+    vx, vy, vz = principal_direction(x[1:])
+    products = [vx * vx, 2 * vx * vy, 2 * vx * vz, vy * vy, 2 * vy * vz, vz * vz]
+    return torch.stack([torch.zeros_like(vx), *products])
+
+
+def _measure(name: str, unit: str, description: str) -> Parameter:
+    return Parameter(name, unit, (0.0, 1.0 if unit == "1" else 0.02), (0.0, 1.0 if unit == "1" else 3e-3), description)
+
+
+_TENSOR_MEASURES = (
+    (_measure("FA", "1", "fractional anisotropy"), _fractional_anisotropy),
+    (_measure("MD", "mm2/s", "mean diffusivity"), _mean_diffusivity),
+    (_measure("AD", "mm2/s", "axial diffusivity"), _axial_diffusivity),
+    (_measure("RD", "mm2/s", "radial diffusivity"), _radial_diffusivity),
+)

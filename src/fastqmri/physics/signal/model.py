@@ -1,0 +1,209 @@
+"""The contract of every signal model, and the pieces that solvers may ask of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fastqmri.core import Acquisition, Parameter
+
+BOUND_TOLERANCE = 1e-6
+_ATOMS = 2048
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A quantity computed from the parameters (R1 from T1, FA from the tensor).
+
+    Attributes:
+        parameter: name and unit.
+        evaluate: (parameter, voxel) -> value (voxel) and its gradient (parameter, voxel), for the
+            propagation of standard deviations.
+    """
+
+    parameter: Parameter
+    evaluate: Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Separable:
+    """A model that is linear but for one parameter: y = c + a φ(θ), the constant c optional.
+
+    Such models have much faster solvers than the general one (variable projection).
+
+    Attributes:
+        kind: ``exponential``, φ_j = exp(-θ t_j), or ``rational``, φ_j = s_j / (1 - θ c_j).
+        abscissa: (1, contrast) t_j, or (2, contrast) nominal angles' s_j, c_j (see ``angles``).
+        constant: whether c is fitted.
+        bounds: of θ.
+        to_parameters: z = ([c,] a, θ) as (rows, voxel) -> parameters x and ∂x/∂z, (parameter, row, voxel).
+        angles: (contrast,) nominal angles where φ depends on a voxel's known scale (B1+): s = sin, c = cos.
+        scale: name of that known scale.
+    """
+
+    kind: str
+    abscissa: Tensor
+    constant: bool
+    bounds: tuple[float, float]
+    to_parameters: Callable[[Tensor], tuple[Tensor, Tensor]]
+    angles: Tensor | None = None
+    scale: str | None = None
+
+
+@dataclass(frozen=True)
+class LogLinear:
+    """A model whose logarithm is linear: signal = exp(X β).
+
+    Attributes:
+        design: X, (contrast, row), its columns of similar size.
+        to_parameters: β (row, voxel) -> parameters x and ∂x/∂β, (parameter, row, voxel).
+    """
+
+    design: Tensor
+    to_parameters: Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class SignalModel(nn.Module, ABC):
+    """A in y = A(x, t): parameters to contrasts, voxel by voxel.
+
+    Subclasses are final. The first parameter is an amplitude: the signal is proportional to it.
+
+    Attributes:
+        acquisition: what the scanner was told.
+        parameters: x, in the order of the parameter axis.
+        title: in words.
+        equation: the formula that `forward` evaluates, in plain text; tested against it.
+        references: keys of `fastqmri.core.references`.
+        derived: quantities computed from the parameters.
+        complex_valued: whether the signal is complex.
+        non_negative: whether the signal can't be negative, so that a sample <= 0 is no measurement.
+    """
+
+    title: ClassVar[str]
+    equation: str
+    references: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, acquisition: Acquisition, parameters: tuple[Parameter, ...]) -> None:
+        super().__init__()
+        self.acquisition = acquisition
+        self.parameters = parameters
+        self.derived: tuple[Derived, ...] = ()
+        self.complex_valued = False
+        self.non_negative = True
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Signal (contrast, *voxels) of parameters ``x`` (parameter, *voxels)."""
+
+    @abstractmethod
+    def jacobian(self, x: Tensor) -> Tensor:
+        """∂signal/∂x, (contrast, parameter, *voxels)."""
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Signal and Jacobian together; models override it where they share work."""
+        return self.forward(x), self.jacobian(x)
+
+    def separable(self) -> Separable | None:
+        """The model as a separable one, where it is."""
+        return None
+
+    def log_linear(self) -> LogLinear | None:
+        """The model as the exponential of a linear one, where it is."""
+        return None
+
+    def signed(self) -> SignalModel | None:
+        """The model of which this one is the absolute value, where polarity was lost in the images."""
+        return None
+
+    @property
+    def estimated(self) -> tuple[int, ...]:
+        """Indices of the parameters that a fit estimates (those without a nominal value)."""
+        return tuple(i for i, p in enumerate(self.parameters) if p.nominal is None)
+
+    def complete(self, estimated: Tensor, known: Mapping[str, Tensor]) -> Tensor:
+        """All parameters from the estimated ones, (estimated, voxel), and maps (voxel) of the known ones."""
+        rows = iter(estimated)
+        return torch.stack(
+            [
+                next(rows)
+                if p.nominal is None
+                else known[p.name].to(estimated)
+                if p.name in known
+                else torch.full_like(estimated[0], p.nominal)
+                for p in self.parameters
+            ]
+        )
+
+    def start(self, data: Tensor) -> Tensor:
+        """Starting values (parameter, voxel) for a fit to ``data`` (contrast, voxel).
+
+        Here: the best match in a small dictionary over the priors of all parameters but the amplitude.
+        """
+        atoms, points = self._dictionary(data)
+        norm = (atoms.abs() ** 2).sum(0).sqrt()
+        unit = (atoms / norm).T
+        overlap = unit.conj() @ data.to(atoms.dtype)
+        score = overlap.abs() if atoms.is_complex() else overlap
+        best = score.argmax(0)
+        x = points[:, best].clone()
+        amplitude = overlap.gather(0, best[None])[0] / norm[best]
+        x[0] = (amplitude.abs() if atoms.is_complex() else amplitude).to(x)
+        return self._clamp(x)
+
+    def _dictionary(self, data: Tensor) -> tuple[Tensor, Tensor]:
+        free = [i for i in self.estimated if i]
+        count = max(3, min(64, int(_ATOMS ** (1 / max(len(free), 1)))))
+        axes = [_grid(self.parameters[i].prior, count) for i in free]
+        points = torch.tensor(list(itertools.product(*axes)), dtype=torch.float64).T
+        x = torch.ones(len(self.parameters), points.shape[1], dtype=torch.float64)
+        for row, i in enumerate(free):
+            x[i] = points[row]
+        for i, p in enumerate(self.parameters):
+            if p.nominal is not None:
+                x[i] = p.nominal
+        x = x.to(data.real.dtype)
+        return self.forward(x), x
+
+    def _clamp(self, x: Tensor) -> Tensor:
+        """Move values strictly inside the bounds."""
+        lower, upper = self.bounds(x)
+        return torch.minimum(torch.maximum(x, lower), upper)
+
+    def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Lower and upper bounds, (parameter, 1, …), broadcastable to ``like`` (parameter, *voxels)."""
+        shape = (len(self.parameters),) + (1,) * (like.ndim - 1)
+        lower, upper = (
+            torch.tensor([p.bounds[k] for p in self.parameters], dtype=like.dtype, device=like.device)
+            for k in (0, 1)
+        )
+        return lower.view(shape), upper.view(shape)
+
+    def _times(self, name: str, x: Tensor) -> Tensor:
+        """A field of the acquisition shaped (contrast, 1, …) to broadcast against x[i]."""
+        return self.acquisition.tensor(name, like=x).view((-1,) + (1,) * (x.ndim - 1))
+
+
+def _grid(prior: tuple[float, float], count: int) -> list[float]:
+    low, high = prior
+    steps = [i / (count - 1) for i in range(count)]
+    if low > 0 and high / low > 5:
+        return [math.exp(math.log(low) + s * math.log(high / low)) for s in steps]
+    return [low + s * (high - low) for s in steps]
+
+
+def inverse_of(name: str, unit: str, index: int, rows: int, description: str) -> Derived:
+    """The reciprocal of one parameter (R1 of T1)."""
+
+    def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+        gradient = torch.zeros((rows, *x.shape[1:]), dtype=x.dtype, device=x.device)
+        gradient[index] = -1 / x[index] ** 2
+        return 1 / x[index], gradient
+
+    return Derived(Parameter(name, unit, (0.0, math.inf), (0.0, math.inf), description), evaluate)
