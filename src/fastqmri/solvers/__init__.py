@@ -1,0 +1,1 @@
+"""Numerics that know no MRI: batched least squares and their compiled forms."""

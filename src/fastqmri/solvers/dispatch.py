@@ -1,0 +1,225 @@
+"""One door to the compiled kernels: who may use them, on which threads, and what the first use costs."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fastqmri.solvers.solution import Solution, symmetric
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_LOG = logging.getLogger(__name__)
+_STARTS_A_DECADE = 3.25
+_BLOCK = 4096
+
+
+@functools.cache
+def kernels() -> ModuleType | None:
+    """The compiled kernels, or None where numba is not installed or refuses to work."""
+    try:
+        from fastqmri.solvers import compiled
+    except (ImportError, RuntimeError) as error:
+        _LOG.warning("compiled kernels are unavailable (%s): using the slower general solver", error)
+        return None
+    return compiled
+
+
+def usable(data: Tensor) -> bool:
+    """Whether compiled kernels can fit this data: real, on the CPU, no gradient wanted."""
+    return data.device.type == "cpu" and not data.is_complex() and not data.requires_grad and kernels() is not None
+
+
+def fit_exponential(
+    data: Tensor,
+    weights: Tensor | None,
+    times: Tensor,
+    bounds: tuple[float, float],
+    *,
+    constant: bool,
+    iterations: int = 60,
+    tolerance: float = 1e-6,
+) -> Solution:
+    """Fit [c +] a exp(-θ t), compiled.
+
+    Args:
+        data: (contrast, voxel).
+        weights: (contrast, voxel), or None.
+        times: (contrast,).
+        bounds: of θ.
+        constant: fit c.
+        iterations: evaluations at most.
+        tolerance: relative change of θ that ends a fit.
+
+    Returns:
+        Solution in ([c,] a, θ).
+    """
+    compiled = kernels()
+    assert compiled is not None
+    order = times.argsort()
+    sorted_times = times[order].double()
+    in_order = bool((order == torch.arange(len(times))).all())
+    low, high = bounds
+    count = 2 + int(_STARTS_A_DECADE * float(torch.log10(torch.tensor(high / low))))
+    grid = torch.logspace(*torch.log10(torch.tensor([low, high], dtype=torch.float64)).tolist(), count)
+    grid = grid.double().clamp(low, high)
+    table = torch.exp(-grid[:, None] * sorted_times[None])
+    rows = compiled.OUTPUT_ROWS[constant]
+    return _run(
+        compiled.exponential,
+        data if in_order else data[order],
+        weights if weights is None or in_order else weights[order],
+        (sorted_times.numpy(), constant, low, high, grid.numpy(), table.numpy(), iterations, tolerance),
+        unknowns=3 if constant else 2,
+        rows=rows,
+    )
+
+
+def fit_rational(
+    data: Tensor,
+    weights: Tensor | None,
+    sine: Tensor,
+    cosine: Tensor,
+    bounds: tuple[float, float],
+    *,
+    iterations: int = 60,
+    tolerance: float = 1e-6,
+) -> Solution:
+    """Fit a s/(1 - θ c), compiled.
+
+    Args:
+        data: (contrast, voxel).
+        weights: (contrast, voxel), or None.
+        sine: s, (contrast, voxel), or (contrast, 1) where all voxels share it.
+        cosine: c, like ``sine``.
+        bounds: of θ.
+        iterations: evaluations at most.
+        tolerance: relative change of θ that ends a fit.
+
+    Returns:
+        Solution in (a, θ).
+    """
+    compiled = kernels()
+    assert compiled is not None
+    arrays = (sine.double().contiguous().numpy(), cosine.double().contiguous().numpy())
+    return _run(
+        compiled.rational,
+        data,
+        weights,
+        (*arrays, *bounds, iterations, tolerance),
+        unknowns=2,
+        rows=compiled.OUTPUT_ROWS[False],
+    )
+
+
+def fit_log_linear(
+    data: Tensor,
+    weights: Tensor | None,
+    design: Tensor,
+    *,
+    passes: int,
+    iterations: int = 0,
+    tolerance: float = 1e-6,
+) -> Solution:
+    """Fit exp(X β) by ordinary, then reweighted, then (``iterations`` > 0) non-linear least squares, compiled.
+
+    Args:
+        data: (contrast, voxel), positive wherever the weight is.
+        weights: (contrast, voxel), or None.
+        design: X, (contrast, unknown), its columns of similar size.
+        passes: reweighted passes, at least one.
+        iterations: evaluations of the non-linear fit at most.
+        tolerance: change of β that ends a fit.
+
+    Returns:
+        Solution in β.
+    """
+    compiled = kernels()
+    assert compiled is not None
+    contrasts, p = design.shape
+    padded = torch.zeros(-(-contrasts // 8) * 8, p, dtype=torch.float64)
+    padded[:contrasts] = design
+    products = [padded[:, i] * padded[:, j] for i in range(p) for j in range(i + 1)]
+    table = torch.cat([torch.stack(products, 1), padded], 1)
+    return _run(
+        compiled.log_linear,
+        data,
+        weights,
+        (
+            padded.numpy(),
+            torch.linalg.pinv(design.double()).contiguous().numpy(),
+            table.contiguous().numpy(),
+            passes,
+            iterations,
+            tolerance,
+        ),
+        unknowns=p,
+        rows=p + p * (p + 1) // 2 + 3,
+        logarithms=True,
+    )
+
+
+def _run(
+    kernel: Callable[..., None],
+    data: Tensor,
+    weights: Tensor | None,
+    arguments: tuple[object, ...],
+    *,
+    unknowns: int,
+    rows: int,
+    logarithms: bool = False,
+) -> Solution:
+    _announce(kernel)
+    y = data.double().contiguous()
+    w = None if weights is None else weights.double().contiguous().numpy()
+    out = torch.empty(rows, y.shape[1], dtype=torch.float64)
+    head = (y.numpy(), y.clamp_min(1e-30).log().numpy(), w) if logarithms else (y.numpy(), w)
+    result = out.numpy()
+    threads = max(1, min(torch.get_num_threads(), y.shape[1] // _BLOCK))
+    edges = [y.shape[1] * i // threads // 64 * 64 for i in range(threads)] + [y.shape[1]]
+    spans = list(zip(edges[:-1], edges[1:], strict=True))
+    if threads == 1:
+        kernel(*head, *arguments, *spans[0], result)
+    else:
+        kernel(*head, *arguments, 0, 0, result)  # compiles once, before the threads race to
+        list(_pool(threads).map(lambda span: kernel(*head, *arguments, *span, result), spans))
+    packed = unknowns * (unknowns + 1) // 2
+    return Solution(
+        x=out[:unknowns],
+        covariance=symmetric(out[unknowns : unknowns + packed], unknowns),
+        residual=out[unknowns + packed],
+        converged=out[unknowns + packed + 1] > 0.5,
+    )
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="fastqmri")
+
+
+_announced: set[str] = set()
+
+
+def _announce(kernel: Callable[..., None]) -> None:
+    """Say once per process why the first fit on a machine takes seconds."""
+    name = kernel.__name__
+    cached = getattr(kernel, "stats", None)
+    if name in _announced or getattr(kernel, "signatures", None):
+        return
+    _announced.add(name)
+    if cached is not None and not _has_cache(kernel):
+        _LOG.info("compiling the %s kernel for this processor (once; a few seconds)", name)
+
+
+def _has_cache(kernel: Callable[..., None]) -> bool:
+    from pathlib import Path
+
+    path = Path(kernel.stats.cache_path or "")  # type: ignore[attr-defined]
+    return any(path.glob(f"compiled.{kernel.__name__}-*.nbi"))
