@@ -4,7 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Always through the constraints: they pin PyTorch to the release that has a CPU build.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Errors only: the first installation of a hundred packages would hide what matters.
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
 .PHONY: help demo test lint bench browser clean
