@@ -33,17 +33,18 @@ FILE_NAMES = {
 }
 """Parameter name -> name of its map; every other parameter's map is called like the parameter."""
 
-# Acquisition field -> BIDS field and the factor to BIDS's unit.
+# Acquisition field -> sidecar field and the factor to BIDS's unit. BIDS has no list of inversion times and no
+# b-values in sidecars: InversionTimes and BValue are ours.
 _BIDS_FIELDS: dict[type[Acquisition], dict[str, tuple[str, float]]] = {
     VariableFlipAngle: {
         "flip_angle": ("FlipAngle", 180 / math.pi),
         "repetition_time": ("RepetitionTimeExcitation", 1.0),
     },
     InversionRecovery: {
-        "inversion_time": ("InversionTime", 1.0),
+        "inversion_time": ("InversionTimes", 1.0),
         "repetition_time": ("RepetitionTimePreparation", 1.0),
     },
-    LookLocker: {"inversion_time": ("InversionTime", 1.0)},
+    LookLocker: {"inversion_time": ("InversionTimes", 1.0)},
     MultiEchoSpinEcho: {"echo_time": ("EchoTime", 1.0)},
     MultiEchoGradientEcho: {"echo_time": ("EchoTime", 1.0)},
     DiffusionWeighted: {"b_value": ("BValue", 1.0)},

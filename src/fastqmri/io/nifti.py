@@ -288,6 +288,12 @@ def _open(path: Path) -> Nifti1Image:
     import nibabel
     from nibabel.filebasedimages import ImageFileError
 
+    if path.is_symlink() and not path.exists():
+        raise FileError(
+            f"{path} is a link to a file that is not there",
+            "there is nothing to read.",
+            "Fetch the file's content first (with datalad or git-annex: get).",
+        )
     if not path.exists():
         raise FileError(
             f"{path} does not exist", "there is nothing to read.", "Check the spelling and the folder."

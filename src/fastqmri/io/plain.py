@@ -39,7 +39,7 @@ def load_plain(
         PlausibilityError: a B1+ map in neither fraction nor percent.
     """
     data, grid = read_images(images)
-    _require_count(data, acquisition, images)
+    require_count(data, acquisition, images)
     inside = None if mask is None else read_mask(mask, grid)
     known, notes = ({}, []) if b1 is None else load_b1(b1, grid, inside)
     measurement = Measurement(data, acquisition, inside, known, noise, affine=grid.affine)
@@ -58,7 +58,12 @@ def load_b1(path: Path | str, grid: Grid, mask: Tensor | None) -> tuple[dict[str
     return {"B1": fraction}, [note for note in (interpolated, unit) if note]
 
 
-def _require_count(data: Tensor, acquisition: Acquisition, images: Sequence[Path | str]) -> None:
+def require_count(data: Tensor, acquisition: Acquisition, images: Sequence[Path | str]) -> None:
+    """Check that there is one volume a contrast.
+
+    Raises:
+        ShapeError: there is not; names both counts.
+    """
     if data.shape[0] == acquisition.contrasts:
         return
     name = acquisition.varies.replace("_", " ")

@@ -1,0 +1,205 @@
+"""What the scanner was told, put together from the sidecars of a scan's images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastqmri.core import (
+    Acquisition,
+    AcquisitionError,
+    InversionRecovery,
+    MultiEchoGradientEcho,
+    MultiEchoSpinEcho,
+    PlausibilityError,
+    SidecarError,
+    VariableFlipAngle,
+)
+from fastqmri.core.units import TIME, format_quantity
+from fastqmri.io.gradients import read_diffusion
+from fastqmri.io.sidecars import Record, Sidecar, SidecarReader
+
+_LONGEST_SPOILED = 2.0
+"""Repetition time, in s, beyond which a spoiled gradient echo would carry no T1 weighting at all."""
+_FIELD = (0.05, 14.0)
+"""Field strengths of scanners in T."""
+_KEPT = (
+    "MagneticFieldStrength",
+    "Manufacturer",
+    "ManufacturersModelName",
+    "PulseSequenceType",
+    "EchoTime",
+    "FlipAngle",
+    "RepetitionTime",
+    "ParallelReductionFactorInPlane",
+    "ParallelReductionFactorOutOfPlane",
+    "ParallelAcquisitionTechnique",
+    "PartialFourier",
+)
+"""Fields that the maps' sidecars take over where all images agree."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What the sidecars of a scan say.
+
+    Attributes:
+        acquisition: in the order of the images.
+        records: where every number came from.
+        warnings: what was assumed.
+        constants: sidecar fields that all images share.
+    """
+
+    acquisition: Acquisition
+    records: list[Record] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    constants: dict[str, Any] = field(default_factory=dict)
+
+
+def read_protocol(suffix: str, images: Sequence[Path], reader: SidecarReader) -> Protocol:
+    """Read the acquisition of a scan.
+
+    Args:
+        suffix: BIDS suffix, one of `READERS` or ``dwi``.
+        images: in the order of the contrasts; one file for a 4D stack.
+        reader: of the dataset.
+
+    Raises:
+        SidecarError: a field is missing or unusable.
+        PlausibilityError: a value no scanner could have been told.
+        AcquisitionError: values that contradict each other, or too few of them.
+        FileError, ShapeError: b-values or b-vectors that are missing or don't fit.
+    """
+    sidecars = [reader.read(image) for image in images]
+    if suffix == "dwi":
+        acquisition, records, notes = _diffusion(images[0], reader)
+    else:
+        acquisition, records, notes = READERS[suffix](sidecars), [], []
+    _check_field_strength(sidecars)
+    return Protocol(
+        acquisition,
+        records + [record for sidecar in sidecars for record in sidecar.records],
+        notes + [w for sidecar in sidecars for w in sidecar.warnings] + _repeated(acquisition),
+        _constants(sidecars),
+    )
+
+
+def _variable_flip_angle(sidecars: Sequence[Sidecar]) -> Acquisition:
+    for sidecar in sidecars:
+        sequence = sidecar.text("PulseSequenceType") or ""
+        if "SSFP" in sequence.upper():
+            raise AcquisitionError(
+                f"PulseSequenceType = {sequence!r} in {sidecar.sources['PulseSequenceType']}",
+                "balanced steady-state images (DESPOT2) follow another equation than spoiled ones (DESPOT1); "
+                "they are not supported.",
+                "Leave them out, or correct PulseSequenceType if the sequence is spoiled (SPGR).",
+            )
+    angles = _one_each(sidecars, "FlipAngle")
+    name = sidecars[0].first_of("RepetitionTimeExcitation", "RepetitionTime")
+    if name is None:
+        raise sidecars[0].missing("RepetitionTimeExcitation", "<value in s>")
+    repetition = _common(sidecars, name)
+    if repetition > _LONGEST_SPOILED:
+        raise PlausibilityError(
+            f"{name} = {repetition:g} in {sidecars[0].sources[name]}",
+            "spoiled gradient echoes repeat within milliseconds; it reads like ms where s belongs.",
+            f"Correct it: BIDS wants {name} in s.",
+        )
+    return VariableFlipAngle(flip_angle=angles, repetition_time=repetition)
+
+
+def _inversion_recovery(sidecars: Sequence[Sidecar]) -> Acquisition:
+    times = _one_each(sidecars, "InversionTime")
+    name = sidecars[0].first_of("RepetitionTimePreparation", "RepetitionTime", "RepetitionTimeExcitation")
+    return InversionRecovery(
+        inversion_time=times, repetition_time=None if name is None else _common(sidecars, name)
+    )
+
+
+def _spin_echoes(sidecars: Sequence[Sidecar]) -> Acquisition:
+    return MultiEchoSpinEcho(echo_time=_one_each(sidecars, "EchoTime"))
+
+
+def _gradient_echoes(sidecars: Sequence[Sidecar]) -> Acquisition:
+    return MultiEchoGradientEcho(echo_time=_one_each(sidecars, "EchoTime"))
+
+
+READERS: dict[str, Callable[[Sequence[Sidecar]], Acquisition]] = {
+    "VFA": _variable_flip_angle,
+    "IRT1": _inversion_recovery,
+    "MESE": _spin_echoes,
+    "MEGRE": _gradient_echoes,
+}
+
+
+def _diffusion(image: Path, reader: SidecarReader) -> tuple[Acquisition, list[Record], list[str]]:
+    tables = {end: next(reversed(list(reader.applicable(image, end))), None) for end in (".bval", ".bvec")}
+    bval, bvec = tables[".bval"], tables[".bvec"]
+    if bval is None:
+        raise SidecarError(
+            f"{image}: no .bval file beside it or above",
+            "without b-values nothing can be estimated.",
+            f"Put {image.name.partition('.')[0]}.bval beside it, one row of b-values in s/mm2.",
+        )
+    acquisition, notes = read_diffusion(image, bval, bvec)
+    if bvec is None:
+        notes.append(f"{image.name} has no .bvec file: only models without directions can be fitted.")
+    shells = sorted({round(b, -1) for b in acquisition.b_value})
+    value = ", ".join(f"{b:g}" for b in shells) + f" s/mm2 in {acquisition.contrasts} volumes"
+    where = [str(path.relative_to(reader.root)) for path in (image, bval)]
+    return acquisition, [Record(where[0], "b-value", value, where[1])], notes
+
+
+def _one_each(sidecars: Sequence[Sidecar], name: str) -> tuple[float, ...]:
+    """One value an image, or the list that goes with a 4D stack."""
+    if len(sidecars) == 1:
+        return sidecars[0].series(name)
+    return tuple(sidecar.value(name) for sidecar in sidecars)
+
+
+def _common(sidecars: Sequence[Sidecar], name: str) -> float:
+    """A value that all images share."""
+    values = [sidecar.value(name) for sidecar in sidecars]
+    for sidecar, value in zip(sidecars, values, strict=True):
+        if not math.isclose(value, values[0], rel_tol=1e-4):
+            raise AcquisitionError(
+                f"{name} = {format_quantity(values[0], TIME)} for {sidecars[0].image.name}, "
+                f"{format_quantity(value, TIME)} for {sidecar.image.name}",
+                f"the model holds for one {name}.",
+                "Check that the images belong together, or correct the sidecar that is wrong.",
+            )
+    return values[0]
+
+
+def _check_field_strength(sidecars: Sequence[Sidecar]) -> None:
+    name = "MagneticFieldStrength"
+    for sidecar in sidecars:
+        value = sidecar.fields.get(name)
+        if isinstance(value, int | float) and not _FIELD[0] <= value <= _FIELD[1]:
+            raise PlausibilityError(
+                f"{name} = {value:g} in {sidecar.sources[name]}",
+                f"scanners have {_FIELD[0]:g} to {_FIELD[1]:g} T.",
+                f"Correct it: BIDS wants {name} in T.",
+            )
+
+
+def _repeated(acquisition: Acquisition) -> list[str]:
+    """A warning if two images have the same value (which averages are meant to have in diffusion)."""
+    values = getattr(acquisition, acquisition.varies)
+    if acquisition.varies == "b_value" or len(set(values)) == len(values):
+        return []
+    return [
+        f"{len(values)} images share {len(set(values))} values of {acquisition.varies.replace('_', ' ')}."
+    ]
+
+
+def _constants(sidecars: Sequence[Sidecar]) -> dict[str, Any]:
+    first = sidecars[0].fields
+    return {
+        name: first[name]
+        for name in _KEPT
+        if name in first and all(sidecar.fields.get(name) == first[name] for sidecar in sidecars)
+    }
