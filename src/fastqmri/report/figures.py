@@ -1,0 +1,278 @@
+"""Pictures of a report: maps as palette images, everything with axes through matplotlib.
+
+Every function returns a `Picture`; nothing is kept in global state.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from fastqmri.core import Flag
+from fastqmri.physics.signal.diffusion import principal_direction
+from fastqmri.report import png
+from fastqmri.report.colours import ENTRIES, Floats, Scale
+from fastqmri.report.evidence import Fit
+from fastqmri.report.mosaic import Mosaic
+from fastqmri.report.quantities import DisplayUnit, flag_name, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, SOFT, ACCENT, ALARM, BAND = "#1c2733", "#7b8794", "#1f6f9f", "#c0392b", "#b9d3e2"
+_DOTS_PER_INCH = 144
+_PAGE_INCHES = 10.4
+_PAGE_PIXELS, _TALLEST_PIXELS, _LARGEST_VOXEL = 1060, 620, 96
+_FEW_CONTRASTS = 12
+
+FLAG_COLOURS = {
+    Flag.OK: "#4d5a66",
+    Flag.AT_BOUND: "#f2b134",
+    Flag.LOW_SNR: "#4fa3d1",
+    Flag.NOT_CONVERGED: "#b07cc6",
+    Flag.MODEL_MISFIT: "#e4572e",
+    Flag.OUTSIDE_TRAINING_RANGE: "#8bd17c",
+    Flag.INVALID_INPUT: "#ffffff",
+    Flag.SATURATED: "#ff9ecb",
+}
+"""Colour of each flag in maps; where several hold, the one listed last here is shown."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image ready for a page.
+
+    Attributes:
+        uri: the PNG as a data address.
+        alt: what it shows, for those who don't see it.
+        width, height: shape to show it in, in CSS pixels.
+    """
+
+    uri: str
+    alt: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class ColourBar:
+    """Legend of a map.
+
+    Attributes:
+        uri: the colour table as a picture one pixel high, lower end of the window first.
+        label: quantity and unit.
+        ticks: (position in percent of the bar, text).
+        note: colour table and window in words.
+    """
+
+    uri: str
+    label: str
+    ticks: tuple[tuple[float, str], ...]
+    note: str
+
+
+def map_picture(values: Floats, scale: Scale, mosaic: Mosaic, alt: str) -> Picture:
+    """Mosaic of a map (*voxels) with one palette entry a voxel; NaN is black."""
+    indices = scale.indices(mosaic.arrange(values, np.nan))
+    return _mosaic_picture(png.encode(indices, scale.table), indices.shape, mosaic, alt)
+
+
+def flag_picture(flags: Tensor, mosaic: Mosaic, alt: str) -> Picture:
+    """Mosaic of the flags (*voxels) in `FLAG_COLOURS`; black outside the mask."""
+    bits = np.asarray(flags.cpu())
+    shown = np.ones(bits.shape, np.uint8)
+    for i, flag in enumerate(FLAG_COLOURS):
+        if flag:
+            shown[(bits & int(flag)) != 0] = i + 1
+    shown[(bits & int(Flag.MASKED)) != 0] = 0
+    indices = mosaic.arrange(shown, 0).astype(np.uint8)
+    table = np.array([[0.0, 0.0, 0.0], *(_rgb(colour) for colour in FLAG_COLOURS.values())])
+    return _mosaic_picture(png.encode(indices, table), indices.shape, mosaic, alt)
+
+
+def direction_picture(anisotropy: Floats, elements: Tensor, mosaic: Mosaic, alt: str) -> Picture:
+    """Fractional anisotropy coloured by the main diffusion direction: x red, y green, z blue.
+
+    Args:
+        anisotropy: (*voxels).
+        elements: (6, *voxels) tensor elements.
+        mosaic: which slices.
+        alt: text for those who don't see it.
+    """
+    safe = torch_nan_to_zero(elements)
+    direction = np.abs(np.asarray(principal_direction(safe).cpu(), dtype=np.float64))
+    colours = np.clip(np.nan_to_num(direction * np.nan_to_num(anisotropy)), 0, 1)
+    channels = [mosaic.arrange(channel, 0.0) for channel in colours]
+    pixels = np.round(np.stack(channels, -1) * 255).astype(np.uint8)
+    return _mosaic_picture(png.encode(pixels), pixels.shape, mosaic, alt)
+
+
+def torch_nan_to_zero(tensor: Tensor) -> Tensor:
+    """Float64 copy on the processor with zeros where nothing was estimated."""
+    return tensor.detach().cpu().double().nan_to_num(0.0, 0.0, 0.0)
+
+
+def colour_bar(scale: Scale, label: str, unit: DisplayUnit) -> ColourBar:
+    """Legend of a scale whose values are shown in ``unit``."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = scale.low * unit.factor, scale.high * unit.factor
+    places = [t for t in MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= t <= high]
+    ticks = tuple((100 * (t - low) / (high - low), f"{t:.6g}".replace("-", "−")) for t in places)
+    named = f"{label} ({unit.text})" if unit.text else label
+    window = f"window {number(low)} to {unit.show(scale.high)}"
+    uri = png.data_uri(png.encode(np.arange(ENTRIES, dtype=np.uint8)[None], scale.table))
+    return ColourBar(uri, named, ticks, f"{scale.name}, {window}")
+
+
+def curves_figure(fits: Sequence[Fit], label: str, alt: str) -> Picture:
+    """Small multiples of measured points against the fitted curve."""
+    across = min(4, len(fits))
+    down = -(-len(fits) // across)
+    figure = _figure(max(0.25 * across, 0.5) * _PAGE_INCHES, 2.2 * down + 0.3)
+    axes = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
+    for panel, fit in zip(axes, fits, strict=False):
+        _draw_fit(panel, fit)
+    for panel in axes[len(fits) :]:
+        panel.set_visible(False)
+    figure.supxlabel(label, fontsize=9, color=INK)
+    figure.supylabel("signal (a.u.)", fontsize=9, color=INK)
+    return _plot_picture(figure, alt)
+
+
+def residual_figure(residual: Floats, by_contrast: Floats | None, unit: str, alt: str) -> Picture:
+    """Histogram of the root mean square residual and, beside it, the residual of every contrast.
+
+    Args:
+        residual: (voxel,) of trusted voxels.
+        by_contrast: (contrast, voxel) measured minus fitted, in the same unit; None leaves it out.
+        unit: of the residuals, for the labels.
+        alt: text for those who don't see it.
+    """
+    figure = _figure(_PAGE_INCHES, 2.9)
+    panels = figure.subplots(1, 1 if by_contrast is None else 2, squeeze=False)[0]
+    _histogram(panels[0], residual)
+    panels[0].set_xlabel(f"root mean square residual ({unit})", fontsize=9)
+    panels[0].set_ylabel("voxels", fontsize=9)
+    if by_contrast is not None:
+        _draw_contrasts(panels[1], by_contrast)
+        panels[1].set_ylabel(f"measured − fitted ({unit})", fontsize=9)
+    return _plot_picture(figure, alt)
+
+
+def histogram_figure(groups: Sequence[tuple[str, Floats]], label: str, limits: tuple[float, float], alt: str) -> Picture:
+    """Histograms of a parameter, one row a region, with median and interquartile range.
+
+    Args:
+        groups: region name and its values, in the unit of the label.
+        label: of the common axis.
+        limits: of the common axis.
+        alt: text for those who don't see it.
+    """
+    figure = _figure(0.62 * _PAGE_INCHES, 0.6 + (1.9 if len(groups) == 1 else 0.95 * len(groups)))
+    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
+    for panel, (name, values) in zip(panels, groups, strict=True):
+        _histogram(panel, values, limits)
+        panel.set_yticks([])
+        panel.spines["left"].set_visible(False)
+        if len(groups) > 1:
+            panel.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
+    panels[-1].set_xlabel(label, fontsize=9)
+    panels[-1].set_xlim(*limits)
+    return _plot_picture(figure, alt)
+
+
+def _draw_fit(panel: Axes, fit: Fit) -> None:
+    _plain(panel)
+    colour = ALARM if fit.flagged else ACCENT
+    draw = panel.step if fit.stepped else panel.plot
+    draw(fit.curve_x, fit.curve, color=colour, linewidth=1.3, **({"where": "mid"} if fit.stepped else {}))
+    used = ~fit.excluded
+    size = 16 if len(fit.x) <= 40 else 6
+    panel.scatter(fit.x[used], fit.measured[used], s=size, color=INK, zorder=3, linewidths=0)
+    panel.scatter(fit.x[~used], fit.measured[~used], s=24, color=ALARM, marker="x", zorder=3, linewidths=1.2)
+    panel.set_title(fit.title, fontsize=8.5, color=INK, loc="left", pad=14)
+    panel.text(0, 1.02, fit.subtitle, transform=panel.transAxes, fontsize=7, color=colour if fit.flagged else SOFT)
+    shown = np.concatenate([fit.curve, fit.measured])
+    shown = shown[np.isfinite(shown)]
+    if shown.size and shown.min() >= 0:
+        panel.set_ylim(0, 1.08 * max(float(shown.max()), 1e-30))
+
+
+def _draw_contrasts(panel: Axes, residuals: Floats) -> None:
+    """Median, quartiles and 5th to 95th percentile of each row."""
+    _plain(panel)
+    with np.errstate(invalid="ignore"):
+        low, lower, median, upper, high = np.nanpercentile(residuals, (5, 25, 50, 75, 95), axis=1)
+    contrasts = np.arange(1, len(median) + 1)
+    panel.axhline(0, color=SOFT, linewidth=0.8)
+    panel.vlines(contrasts, low, high, color=BAND, linewidth=2)
+    panel.vlines(contrasts, lower, upper, color=ACCENT, linewidth=4 if len(median) <= 40 else 2)
+    panel.scatter(contrasts, median, s=14 if len(median) <= 40 else 5, color=INK, zorder=3)
+    panel.set_xlabel("contrast, in order of the abscissa above", fontsize=9)
+    panel.set_xlim(0.4, len(median) + 0.6)
+    if len(median) <= _FEW_CONTRASTS:
+        panel.set_xticks(contrasts)
+
+
+def _histogram(panel: Axes, values: Floats, limits: tuple[float, float] | None = None) -> None:
+    """Counts with the median as a line and the interquartile range as a band."""
+    _plain(panel)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        panel.text(0.5, 0.5, "no trusted voxel", transform=panel.transAxes, ha="center", color=SOFT, fontsize=8)
+        return
+    low, high = limits or (0.0, float(np.percentile(finite, 99.5)) or 1.0)
+    lower, median, upper = np.percentile(finite, (25, 50, 75))
+    panel.axvspan(lower, upper, color=BAND, alpha=0.6, linewidth=0)
+    panel.hist(finite, bins=80, range=(low, high), color=ACCENT, alpha=0.85, linewidth=0)
+    panel.axvline(median, color=INK, linewidth=1.2)
+
+
+def _plain(panel: Axes) -> None:
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.spines[["left", "bottom"]].set_color(SOFT)
+    panel.tick_params(labelsize=7.5, colors=INK, color=SOFT, length=3)
+    panel.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4), useMathText=True)
+    panel.yaxis.get_offset_text().set_fontsize(7)
+    panel.locator_params(axis="y", nbins=4)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure of its own, in inches, on white."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _plot_picture(figure: Figure, alt: str) -> Picture:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    width, height = figure.get_size_inches() * 100
+    return Picture(png.data_uri(buffer.getvalue()), alt, round(width), round(height))
+
+
+def _mosaic_picture(encoded: bytes, shape: Sequence[int], mosaic: Mosaic, alt: str) -> Picture:
+    """Fill the page, small pictures enlarged by a whole factor so that voxels stay alike."""
+    rows, columns = shape[0] * mosaic.view.aspect, shape[1]
+    factor = min(_PAGE_PIXELS / columns, _TALLEST_PIXELS / rows, _LARGEST_VOXEL)
+    factor = float(int(factor)) if factor >= 2 else factor
+    return Picture(png.data_uri(encoded), alt, max(round(columns * factor), 1), max(round(rows * factor), 1))
+
+
+def _rgb(colour: str) -> list[float]:
+    return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+
+
+def flag_legend(counts: dict[Flag, int]) -> list[tuple[str, str]]:
+    """Colour and name of the flags that occur, for a legend."""
+    return [(colour, flag_name(f) if f else "trusted") for f, colour in FLAG_COLOURS.items() if counts.get(f)]
