@@ -110,16 +110,20 @@ def read_image(path: Path | str) -> Image:
     """
     path = Path(path)
     image = _open(path)
+    shape, affine = _shape(image, path), _affine(image, path)
     try:
+        if path.suffix == ".gz":
+            # all at once, so that the checksum at the end of the file is looked at
+            image = type(image).from_bytes(gzip.decompress(path.read_bytes()))
         voxels = np.asanyarray(image.dataobj)
     except _DAMAGED as error:
         raise FileError(
             f"{path}: {_one_line(error)}", "the file ends early or is damaged.", _COPY_AGAIN
         ) from error
     kind = np.complex64 if np.iscomplexobj(voxels) else np.float32
-    data = torch.from_numpy(voxels.astype(kind, copy=False).reshape(_shape(image, path), order="F"))
+    data = torch.from_numpy(voxels.astype(kind, copy=False).reshape(shape, order="F"))
     x, y, z = (float(size) for size in (*image.header.get_zooms()[:3], 1.0, 1.0)[:3])
-    return Image(path, data, _affine(image, path), (x, y, z))
+    return Image(path, data, affine, (x, y, z))
 
 
 def read_grid(path: Path | str) -> tuple[Grid, int]:
