@@ -32,8 +32,8 @@ def test_first_component_turns_with_the_determinant(tmp_path: Path, affine: torc
 def test_a_gradient_along_world_x_in_either_storage_order(tmp_path: Path):
     """The same physical gradient, with the image stored left-to-right or right-to-left.
 
-    FSL's first axis always runs towards the patient's left in world terms, so both files hold the same numbers;
-    in voxel axes the two must differ in sign.
+    FSL's first axis runs from the patient's right to the left either way, so both files hold the same
+    numbers; in voxel axes the two must differ in sign.
     """
     files = write(tmp_path, "1000 0\n", "-1 0\n0 0\n0 0\n")
     for affine in (NEGATIVE, POSITIVE):
