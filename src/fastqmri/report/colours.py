@@ -27,6 +27,7 @@ _NAVIA = ("T2", "T2star", "T1rho", "T2short", "T2long", "R2", "R2star", "R1rho")
 _CENTRES = {"B1": 1.0, "B0": 0.0}
 _GREY = ("FA", "M0", "S0")
 _FIXED = {"FA": (0.0, 1.0), "phase": (-math.pi, math.pi)}
+_TOP = 95
 _ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
@@ -108,7 +109,7 @@ def scale_of(name: str, values: Floats) -> Scale:
         kind = f"{table}, reversed" if name.startswith("R") else table
         return Scale(f"{kind}, logarithmic", relaxometry_table(name, low, high), low, high, logarithmic=True)
     if name in _GREY:
-        return Scale("grey", _with_black(_grey()), low, high)
+        return grey_scale(low, high)
     if name == "phase":
         return Scale("romaO, cyclic", _with_black(crameri("romaO")), low, high)
     if _centre(name, values) is not None:
@@ -118,13 +119,18 @@ def scale_of(name: str, values: Floats) -> Scale:
 
 def uncertainty_scale(values: Floats) -> Scale:
     """Scale of standard deviations, coefficients of variation and residuals: from zero upwards."""
-    return Scale("acton", _with_black(crameri("acton")), 0.0, _rounded_up(_percentile(values, 98, 1.0)))
+    return Scale("acton", _with_black(crameri("acton")), 0.0, _rounded_up(_percentile(values, _TOP, 1.0)))
+
+
+def grey_scale(low: float, high: float) -> Scale:
+    """Scale of measured images."""
+    return Scale("grey", _with_black(_grey()), low, high)
 
 
 def window(name: str, values: Floats) -> tuple[float, float]:
     """Display window (low, high) of a parameter, in the unit of the values.
 
-    Fixed for anisotropy and phase, symmetric about the centre for fields, from zero to the 98th percentile
+    Fixed for anisotropy and phase, symmetric about the centre for fields, from zero to the 95th percentile
     for the rest; ends are rounded, so that maps of one study mostly share a window.
 
     Args:
@@ -135,7 +141,7 @@ def window(name: str, values: Floats) -> tuple[float, float]:
         return _FIXED[name]
     centre = _centre(name, values)
     if centre is None:
-        return 0.0, _rounded_up(_percentile(values, 98, 1.0))
+        return 0.0, _rounded_up(_percentile(values, _TOP, 1.0))
     spread = max(abs(_percentile(values, q, centre) - centre) for q in (2, 98))
     half = _rounded_up(max(spread, 0.1 * abs(centre), 1e-12))
     return centre - half, centre + half

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastqmri.core import Acquisition, DiffusionWeighted, Flag, Measurement, ParameterMaps
+from fastqmri.core import Acquisition, DiffusionWeighted, Flag, Measurement
 from fastqmri.estimators.screening import saturation_level
 from fastqmri.physics.signal import DiffusionTensor, SignalModel
 from fastqmri.physics.signal.diffusion import TENSOR_ELEMENTS, principal_direction
 from fastqmri.report.colours import Floats
-from fastqmri.report.quantities import display_unit, flag_name
-from fastqmri.report.statistics import array
+from fastqmri.report.content import ReportContent
+from fastqmri.report.quantities import display_unit, flag_name, plain, with_error
+from fastqmri.report.statistics import Numbers, array
 
 _CURVE_POINTS = 200
 _MOST_RESIDUALS = 20_000
 _TRUSTED_VOXELS = 8
+_ABSCISSAE = {"flip_angle": ("flip angle (deg)", 180 / math.pi), "b_value": ("b-value (s/mm²)", 1.0)}
 _FLAGS_SHOWN = (Flag.MODEL_MISFIT, Flag.AT_BOUND, Flag.LOW_SNR, Flag.SATURATED)
 
 
@@ -69,23 +72,67 @@ class Fit:
     stepped: bool
 
 
-def complete_parameters(maps: ParameterMaps, measurement: Measurement, model: SignalModel) -> Tensor | None:
-    """Parameters of the model, (parameter, voxel) in float64; None where the maps do not hold them all.
+@dataclass(frozen=True)
+class Contrasts:
+    """Residuals contrast by contrast, in noise standard deviations (or signal units where noise is unknown).
 
-    Known maps (B1) and nominal values stand in for what was not estimated.
+    Attributes:
+        label: of what varies, with its unit.
+        names: value of what varies, per contrast, ascending.
+        residuals: (contrast, voxel) measured minus fitted; of the magnitudes for complex data.
     """
-    voxels = maps.flags.numel()
+
+    label: str
+    names: tuple[str, ...]
+    residuals: Floats
+
+
+def fits(content: ReportContent, numbers: Numbers) -> tuple[str, list[Fit]]:
+    """Label of the abscissa, and fits of automatically chosen voxels; none where there is no estimate."""
+    main = content.shown[0]
+    chosen = choose_voxels(numbers, main)
+    x = complete_parameters(content, chosen)
+    if x is None or not chosen:
+        return "", []
+    limit = clipping_level(content.measurement)
+    drawn = [_fit(content, voxel, x[:, i : i + 1], limit) for i, voxel in enumerate(chosen)]
+    return axis_of(content.model).label, drawn
+
+
+def choose_voxels(numbers: Numbers, main: str) -> list[int]:
+    """Flat indices of voxels worth a look: trusted ones over the range of ``main``, then one of each flag."""
+    values, flags = numbers.values(main).ravel(), numbers.flags.ravel()
+    trusted = np.flatnonzero(numbers.trusted)
+    by_value = trusted[np.argsort(values[trusted], kind="stable")]
+    places = np.linspace(0.02, 0.98, min(_TRUSTED_VOXELS, len(by_value))) * (len(by_value) - 1)
+    chosen = list(dict.fromkeys(by_value[np.round(places).astype(int)].tolist()))
+    for flag in _FLAGS_SHOWN:
+        candidates = np.flatnonzero(np.isfinite(values) & ((flags & int(flag)) != 0))
+        candidates = candidates[~np.isin(candidates, chosen)]
+        if candidates.size:
+            chosen.append(int(candidates[len(candidates) // 2]))
+    return chosen
+
+
+def complete_parameters(content: ReportContent, voxels: Sequence[int] | NDArray[np.int64]) -> Tensor | None:
+    """All parameters of the model at flat voxel indices, (parameter, voxel) in float64.
+
+    Known maps (B1) and nominal values stand in for what was not estimated. None where the maps do not hold
+    all the others.
+    """
+    index = torch.as_tensor(voxels, dtype=torch.long)
     rows = []
-    for parameter in model.parameters:
-        if parameter.name in maps:
-            rows.append(maps[parameter.name].value)
-        elif parameter.name in measurement.known:
-            rows.append(measurement.known[parameter.name])
+    for parameter in content.model.parameters:
+        if parameter.name in content.maps:
+            source = content.maps[parameter.name].value
+        elif parameter.name in content.measurement.known:
+            source = content.measurement.known[parameter.name]
         elif parameter.nominal is not None:
-            rows.append(torch.full((voxels,), parameter.nominal))
+            source = torch.tensor(parameter.nominal).expand(content.maps.flags.shape)
         else:
             return None
-    return torch.stack([row.detach().cpu().reshape(voxels).double() for row in rows])
+        rows.append(source.detach().cpu().reshape(-1)[index].double())
+    return torch.stack(rows)
 
 
 def axis_of(model: SignalModel, direction: Tensor | None = None) -> Axis:
@@ -101,46 +148,14 @@ def axis_of(model: SignalModel, direction: Tensor | None = None) -> Axis:
         order = _by_angle(acquisition, values, direction)
         ranks = np.empty(len(order))
         ranks[order] = np.arange(len(order))
-        return Axis("volume, by b-value, then angle to the main direction", ranks, ranks[order], None, order)
-    label, factor = {
-        "flip_angle": ("flip angle (deg)", 180 / math.pi),
-        "b_value": ("b-value (s/mm²)", 1.0),
-    }.get(acquisition.varies, (f"{acquisition.varies.replace('_', ' ')} (ms)", 1e3))
-    order = np.argsort(values, kind="stable")
-    start = min(values.min(), 0.01 * values.max()) if acquisition.varies != "b_value" else 0.0
+        return Axis(
+            "volume, by b-value, then by angle to the main direction", ranks, ranks[order], None, order
+        )
+    label, factor = _ABSCISSAE.get(acquisition.varies, (f"{acquisition.varies.replace('_', ' ')} (ms)", 1e3))
+    start = 0.0 if acquisition.varies == "b_value" else min(values.min(), 0.01 * values.max())
     dense = np.linspace(start, values.max(), _CURVE_POINTS)
+    order = np.argsort(values, kind="stable")
     return Axis(label, values * factor, dense * factor, _resampled(model, dense), order)
-
-
-def fits(maps: ParameterMaps, measurement: Measurement, model: SignalModel, main: str) -> tuple[str, list[Fit]]:
-    """Abscissa label and fits of automatically chosen voxels; none where the model can't be evaluated."""
-    x = complete_parameters(maps, measurement, model)
-    if x is None:
-        return "", []
-    label, found, limit = "", [], clipping_level(measurement)
-    for voxel in choose_voxels(maps, main):
-        parameters = x[:, voxel : voxel + 1]
-        axis = axis_of(model, _main_direction(model, parameters))
-        label = axis.label
-        found.append(_fit(maps, measurement, model, main, axis, voxel, parameters, limit))
-    return label, found
-
-
-def choose_voxels(maps: ParameterMaps, main: str) -> list[int]:
-    """Flat indices of voxels worth a look: trusted ones over the range of ``main``, then one of each flag."""
-    values = array(maps[main].value).reshape(-1)
-    trusted = np.flatnonzero(array(maps.trusted).reshape(-1))
-    by_value = trusted[np.argsort(values[trusted], kind="stable")]
-    places = np.linspace(0.02, 0.98, min(_TRUSTED_VOXELS, len(by_value))) * (len(by_value) - 1)
-    chosen = [int(by_value[i]) for i in np.round(places).astype(int)]
-    flags = np.asarray(maps.flags.cpu()).reshape(-1)
-    estimated = array(maps.estimated).reshape(-1) > 0
-    for flag in _FLAGS_SHOWN:
-        candidates = np.flatnonzero(estimated & ((flags & int(flag)) != 0))
-        candidates = candidates[~np.isin(candidates, chosen)]
-        if candidates.size:
-            chosen.append(int(candidates[len(candidates) // 2]))
-    return list(dict.fromkeys(chosen))
 
 
 def excluded_samples(signal: Tensor, limit: float, non_negative: bool) -> NDArray[np.bool_]:
@@ -158,56 +173,51 @@ def clipping_level(measurement: Measurement) -> float:
     return math.inf if found is None else found
 
 
-def residuals_by_contrast(maps: ParameterMaps, measurement: Measurement, model: SignalModel) -> Floats | None:
-    """Measured minus fitted signal, (contrast, voxel), of up to 20 000 trusted voxels spread over the mask.
-
-    Contrasts are in ascending order of what varies. Complex data: difference of the magnitudes.
-    """
-    x = complete_parameters(maps, measurement, model)
-    trusted = torch.from_numpy(np.flatnonzero(array(maps.trusted).reshape(-1)))
-    if x is None or not len(trusted):
-        return None
+def residuals_by_contrast(content: ReportContent, numbers: Numbers) -> Contrasts | None:
+    """Residuals of up to 20 000 trusted voxels spread over the mask; None where there are none."""
+    trusted = np.flatnonzero(numbers.trusted)
     chosen = trusted[:: max(1, len(trusted) // _MOST_RESIDUALS)]
-    measured = measurement.data.detach().cpu().reshape(len(measurement.data), -1)[:, chosen]
-    fitted = model.to("cpu")(x[:, chosen])
-    if measured.is_complex() or fitted.is_complex():
+    x = complete_parameters(content, chosen)
+    if x is None or not len(chosen):
+        return None
+    measured, fitted = _signals(content.measurement, chosen), content.model(x)
+    if fitted.is_complex():
         measured, fitted = measured.abs(), fitted.abs()
-    order = np.argsort(array(model.acquisition.tensor(model.acquisition.varies)), kind="stable")
-    return (array(measured) - array(fitted))[order]
+    axis = axis_of(content.model)
+    label, names = axis.label, [plain(float(f"{v:.4g}")) for v in axis.values[axis.order]]
+    if axis.model is None:
+        label, names = "volume, by b-value", [str(i) for i in range(len(names))]
+    residuals = (array(measured) - array(fitted))[axis.order] / (numbers.noise or 1.0)
+    return Contrasts(label, tuple(names), residuals)
 
 
-def _fit(
-    maps: ParameterMaps,
-    measurement: Measurement,
-    model: SignalModel,
-    main: str,
-    axis: Axis,
-    voxel: int,
-    parameters: Tensor,
-    limit: float,
-) -> Fit:
-    signal = measurement.data.detach().cpu().reshape(len(measurement.data), -1)[:, voxel]
-    flags = int(maps.flags.reshape(-1)[voxel])
-    excluded = excluded_samples(signal, limit, model.non_negative and not signal.is_complex())
-    curve = (axis.model or model)(parameters)[:, 0]
-    curve_values = array(curve.abs() if curve.is_complex() else curve)
-    one = maps[main]
-    value, deviation = (float(t.reshape(-1)[voxel]) for t in (one.value, one.standard_deviation))
-    unit = display_unit(one.parameter.unit, abs(value))
-    where = ", ".join(str(int(i)) for i in np.unravel_index(voxel, tuple(maps.flags.shape) or (1,)))
-    state = ", ".join(flag_name(f) for f in Flag if f and flags & f) or "trusted"
-    error = f" ± {unit.show(deviation)}" if math.isfinite(deviation) else ""
+def _fit(content: ReportContent, voxel: int, x: Tensor, limit: float) -> Fit:
+    model, main = content.model, content.maps[content.shown[0]]
+    axis = axis_of(model, _main_direction(model, x))
+    signal = _signals(content.measurement, [voxel])[:, 0]
+    curve = (axis.model or model)(x)[:, 0]
+    drawn = array(curve.abs() if curve.is_complex() else curve)
+    flags = int(content.maps.flags.reshape(-1)[voxel])
+    value, deviation = (float(t.reshape(-1)[voxel]) for t in (main.value, main.standard_deviation))
+    where = ", ".join(str(int(i)) for i in np.unravel_index(voxel, tuple(content.maps.flags.shape) or (1,)))
+    state = ", ".join(flag_name(flag) for flag in Flag if flag and flags & flag) or flag_name(Flag.OK)
     return Fit(
-        title=f"{main} {unit.show(value).removesuffix(' ' + unit.text) if error else unit.show(value)}{error}",
+        title=f"{main.parameter.name} {with_error(value, deviation, display_unit(main.parameter))}",
         subtitle=f"voxel ({where}): {state}",
         flagged=bool(flags),
         x=axis.values,
         measured=array(signal.abs() if signal.is_complex() else signal),
-        excluded=excluded,
+        excluded=excluded_samples(signal, limit, model.non_negative and not signal.is_complex()),
         curve_x=axis.dense,
-        curve=curve_values if axis.model is not None else curve_values[axis.order],
+        curve=drawn if axis.model is not None else drawn[axis.order],
         stepped=axis.model is None,
     )
+
+
+def _signals(measurement: Measurement, voxels: Sequence[int] | NDArray[np.int64]) -> Tensor:
+    """Measured signals (contrast, voxel) at flat indices."""
+    index = torch.as_tensor(voxels, dtype=torch.long)
+    return measurement.data.detach().cpu().reshape(len(measurement.data), -1)[:, index]
 
 
 def _resampled(model: SignalModel, values: Floats) -> SignalModel:

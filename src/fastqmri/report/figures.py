@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fastqmri.core import Flag
 from fastqmri.physics.signal.diffusion import principal_direction
 from fastqmri.report import png
 from fastqmri.report.colours import ENTRIES, Floats, Scale
-from fastqmri.report.evidence import Fit
+from fastqmri.report.evidence import Contrasts, Fit
 from fastqmri.report.mosaic import Mosaic
-from fastqmri.report.quantities import DisplayUnit, flag_name, number
+from fastqmri.report.quantities import DisplayUnit, flag_name, number, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 INK, SOFT, ACCENT, ALARM, BAND = "#1c2733", "#7b8794", "#1f6f9f", "#c0392b", "#b9d3e2"
 _DOTS_PER_INCH = 144
 _PAGE_INCHES = 10.4
-_PAGE_PIXELS, _TALLEST_PIXELS, _LARGEST_VOXEL = 1060, 620, 96
-_FEW_CONTRASTS = 12
+_PAGE_PIXELS, _TALLEST_PIXELS, _LARGEST_VOXEL = 1060, 480, 96
+_FEW_CONTRASTS, _BINS = 12, 80
 
 FLAG_COLOURS = {
     Flag.OK: "#4d5a66",
@@ -83,14 +84,19 @@ def map_picture(values: Floats, scale: Scale, mosaic: Mosaic, alt: str) -> Pictu
     return _mosaic_picture(png.encode(indices, scale.table), indices.shape, mosaic, alt)
 
 
-def flag_picture(flags: Tensor, mosaic: Mosaic, alt: str) -> Picture:
+def images_picture(images: Sequence[Floats], scale: Scale, mosaic: Mosaic, alt: str) -> Picture:
+    """The middle slice of several volumes (*voxels), in one common scale."""
+    indices = scale.indices(mosaic.arrange_many(images, np.nan))
+    return _mosaic_picture(png.encode(indices, scale.table), indices.shape, mosaic, alt)
+
+
+def flag_picture(flags: NDArray[np.uint8], mosaic: Mosaic, alt: str) -> Picture:
     """Mosaic of the flags (*voxels) in `FLAG_COLOURS`; black outside the mask."""
-    bits = np.asarray(flags.cpu())
-    shown = np.ones(bits.shape, np.uint8)
+    shown = np.ones(flags.shape, np.uint8)
     for i, flag in enumerate(FLAG_COLOURS):
         if flag:
-            shown[(bits & int(flag)) != 0] = i + 1
-    shown[(bits & int(Flag.MASKED)) != 0] = 0
+            shown[(flags & int(flag)) != 0] = i + 1
+    shown[(flags & int(Flag.MASKED)) != 0] = 0
     indices = mosaic.arrange(shown, 0).astype(np.uint8)
     table = np.array([[0.0, 0.0, 0.0], *(_rgb(colour) for colour in FLAG_COLOURS.values())])
     return _mosaic_picture(png.encode(indices, table), indices.shape, mosaic, alt)
@@ -105,17 +111,12 @@ def direction_picture(anisotropy: Floats, elements: Tensor, mosaic: Mosaic, alt:
         mosaic: which slices.
         alt: text for those who don't see it.
     """
-    safe = torch_nan_to_zero(elements)
-    direction = np.abs(np.asarray(principal_direction(safe).cpu(), dtype=np.float64))
-    colours = np.clip(np.nan_to_num(direction * np.nan_to_num(anisotropy)), 0, 1)
+    valid = elements.detach().cpu().double().nan_to_num(0.0, 0.0, 0.0)
+    direction = np.abs(principal_direction(valid).numpy())
+    colours = np.clip(direction * np.nan_to_num(anisotropy), 0, 1)
     channels = [mosaic.arrange(channel, 0.0) for channel in colours]
     pixels = np.round(np.stack(channels, -1) * 255).astype(np.uint8)
     return _mosaic_picture(png.encode(pixels), pixels.shape, mosaic, alt)
-
-
-def torch_nan_to_zero(tensor: Tensor) -> Tensor:
-    """Float64 copy on the processor with zeros where nothing was estimated."""
-    return tensor.detach().cpu().double().nan_to_num(0.0, 0.0, 0.0)
 
 
 def colour_bar(scale: Scale, label: str, unit: DisplayUnit) -> ColourBar:
@@ -124,9 +125,9 @@ def colour_bar(scale: Scale, label: str, unit: DisplayUnit) -> ColourBar:
 
     low, high = scale.low * unit.factor, scale.high * unit.factor
     places = [t for t in MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= t <= high]
-    ticks = tuple((100 * (t - low) / (high - low), f"{t:.6g}".replace("-", "−")) for t in places)
+    ticks = tuple((100 * (t - low) / (high - low), plain(t)) for t in places)
     named = f"{label} ({unit.text})" if unit.text else label
-    window = f"window {number(low)} to {unit.show(scale.high)}"
+    window = f"window {plain(low)} to {plain(high)} {unit.text}".rstrip()
     uri = png.data_uri(png.encode(np.arange(ENTRIES, dtype=np.uint8)[None], scale.table))
     return ColourBar(uri, named, ticks, f"{scale.name}, {window}")
 
@@ -146,27 +147,30 @@ def curves_figure(fits: Sequence[Fit], label: str, alt: str) -> Picture:
     return _plot_picture(figure, alt)
 
 
-def residual_figure(residual: Floats, by_contrast: Floats | None, unit: str, alt: str) -> Picture:
+def residual_figure(residual: Floats, contrasts: Contrasts | None, unit: str, alt: str) -> Picture:
     """Histogram of the root mean square residual and, beside it, the residual of every contrast.
 
     Args:
         residual: (voxel,) of trusted voxels.
-        by_contrast: (contrast, voxel) measured minus fitted, in the same unit; None leaves it out.
+        contrasts: residuals contrast by contrast, in the same unit; None leaves them out.
         unit: of the residuals, for the labels.
         alt: text for those who don't see it.
     """
     figure = _figure(_PAGE_INCHES, 2.9)
-    panels = figure.subplots(1, 1 if by_contrast is None else 2, squeeze=False)[0]
-    _histogram(panels[0], residual)
-    panels[0].set_xlabel(f"root mean square residual ({unit})", fontsize=9)
-    panels[0].set_ylabel("voxels", fontsize=9)
-    if by_contrast is not None:
-        _draw_contrasts(panels[1], by_contrast)
-        panels[1].set_ylabel(f"measured − fitted ({unit})", fontsize=9)
+    panels = figure.subplots(1, 1 if contrasts is None else 2, squeeze=False)[0]
+    top = float(np.nanpercentile(residual, 99.5)) or 1.0
+    _histogram(panels[0], residual, (0.0, top))
+    panels[0].set_xlabel(f"RMS residual ({unit})", fontsize=9, color=INK)
+    panels[0].set_ylabel("voxels", fontsize=9, color=INK)
+    if contrasts is not None:
+        _draw_contrasts(panels[1], contrasts)
+        panels[1].set_ylabel(f"measured − fitted ({unit})", fontsize=9, color=INK)
     return _plot_picture(figure, alt)
 
 
-def histogram_figure(groups: Sequence[tuple[str, Floats]], label: str, limits: tuple[float, float], alt: str) -> Picture:
+def histogram_figure(
+    groups: Sequence[tuple[str, Floats]], label: str, limits: tuple[float, float], alt: str
+) -> Picture:
     """Histograms of a parameter, one row a region, with median and interquartile range.
 
     Args:
@@ -175,15 +179,18 @@ def histogram_figure(groups: Sequence[tuple[str, Floats]], label: str, limits: t
         limits: of the common axis.
         alt: text for those who don't see it.
     """
-    figure = _figure(0.62 * _PAGE_INCHES, 0.6 + (1.9 if len(groups) == 1 else 0.95 * len(groups)))
+    figure = _figure(0.52 * _PAGE_INCHES, 0.5 + max(1.8, 0.9 * len(groups)))
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     for panel, (name, values) in zip(panels, groups, strict=True):
         _histogram(panel, values, limits)
         panel.set_yticks([])
         panel.spines["left"].set_visible(False)
-        if len(groups) > 1:
-            panel.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
-    panels[-1].set_xlabel(label, fontsize=9)
+        words = name if len(groups) > 1 else ""
+        if np.isfinite(values).any():
+            lower, median, upper = (number(q) for q in np.nanpercentile(values, (25, 50, 75)))
+            words += f"   median {median}, quartiles {lower} to {upper}"
+        panel.set_title(_literal(words.strip()), fontsize=8, color=INK, loc="right", pad=2)
+    panels[-1].set_xlabel(label, fontsize=9, color=INK)
     panels[-1].set_xlim(*limits)
     return _plot_picture(figure, alt)
 
@@ -191,48 +198,54 @@ def histogram_figure(groups: Sequence[tuple[str, Floats]], label: str, limits: t
 def _draw_fit(panel: Axes, fit: Fit) -> None:
     _plain(panel)
     colour = ALARM if fit.flagged else ACCENT
-    draw = panel.step if fit.stepped else panel.plot
-    draw(fit.curve_x, fit.curve, color=colour, linewidth=1.3, **({"where": "mid"} if fit.stepped else {}))
+    style = "steps-mid" if fit.stepped else "default"
+    panel.plot(fit.curve_x, fit.curve, color=colour, linewidth=1.3, drawstyle=style)
     used = ~fit.excluded
     size = 16 if len(fit.x) <= 40 else 6
     panel.scatter(fit.x[used], fit.measured[used], s=size, color=INK, zorder=3, linewidths=0)
     panel.scatter(fit.x[~used], fit.measured[~used], s=24, color=ALARM, marker="x", zorder=3, linewidths=1.2)
-    panel.set_title(fit.title, fontsize=8.5, color=INK, loc="left", pad=14)
-    panel.text(0, 1.02, fit.subtitle, transform=panel.transAxes, fontsize=7, color=colour if fit.flagged else SOFT)
+    panel.set_title(_literal(fit.title), fontsize=8.5, color=INK, loc="left", pad=14)
+    tone = colour if fit.flagged else SOFT
+    panel.text(0, 1.02, fit.subtitle, transform=panel.transAxes, fontsize=7, color=tone)
     shown = np.concatenate([fit.curve, fit.measured])
     shown = shown[np.isfinite(shown)]
     if shown.size and shown.min() >= 0:
         panel.set_ylim(0, 1.08 * max(float(shown.max()), 1e-30))
 
 
-def _draw_contrasts(panel: Axes, residuals: Floats) -> None:
-    """Median, quartiles and 5th to 95th percentile of each row."""
+def _draw_contrasts(panel: Axes, contrasts: Contrasts) -> None:
+    """Median, quartiles and 5th to 95th percentile of every contrast."""
     _plain(panel)
-    with np.errstate(invalid="ignore"):
-        low, lower, median, upper, high = np.nanpercentile(residuals, (5, 25, 50, 75, 95), axis=1)
-    contrasts = np.arange(1, len(median) + 1)
+    low, lower, median, upper, high = np.percentile(contrasts.residuals, (5, 25, 50, 75, 95), axis=1)
+    few = len(median) <= _FEW_CONTRASTS
+    places = np.arange(len(median))
     panel.axhline(0, color=SOFT, linewidth=0.8)
-    panel.vlines(contrasts, low, high, color=BAND, linewidth=2)
-    panel.vlines(contrasts, lower, upper, color=ACCENT, linewidth=4 if len(median) <= 40 else 2)
-    panel.scatter(contrasts, median, s=14 if len(median) <= 40 else 5, color=INK, zorder=3)
-    panel.set_xlabel("contrast, in order of the abscissa above", fontsize=9)
-    panel.set_xlim(0.4, len(median) + 0.6)
-    if len(median) <= _FEW_CONTRASTS:
-        panel.set_xticks(contrasts)
+    panel.vlines(places, low, high, color=BAND, linewidth=2)
+    panel.vlines(places, lower, upper, color=ACCENT, linewidth=4 if few else 2)
+    panel.scatter(places, median, s=14 if few else 6, color=INK, zorder=3, linewidths=0)
+    panel.set_xlim(-0.6, len(median) - 0.4)
+    shown = places if few else places[:: -(-len(places) // _FEW_CONTRASTS)]
+    panel.set_xticks(shown, [contrasts.names[i] for i in shown])
+    panel.set_xlabel(contrasts.label, fontsize=9, color=INK)
 
 
-def _histogram(panel: Axes, values: Floats, limits: tuple[float, float] | None = None) -> None:
+def _histogram(panel: Axes, values: Floats, limits: tuple[float, float]) -> None:
     """Counts with the median as a line and the interquartile range as a band."""
     _plain(panel)
     finite = values[np.isfinite(values)]
     if not finite.size:
-        panel.text(0.5, 0.5, "no trusted voxel", transform=panel.transAxes, ha="center", color=SOFT, fontsize=8)
+        panel.text(0.5, 0.5, "no trusted voxel", transform=panel.transAxes, ha="center", color=SOFT, size=8)
         return
-    low, high = limits or (0.0, float(np.percentile(finite, 99.5)) or 1.0)
     lower, median, upper = np.percentile(finite, (25, 50, 75))
     panel.axvspan(lower, upper, color=BAND, alpha=0.6, linewidth=0)
-    panel.hist(finite, bins=80, range=(low, high), color=ACCENT, alpha=0.85, linewidth=0)
+    counts, edges = np.histogram(finite, bins=_BINS, range=limits)
+    panel.stairs(counts, edges, fill=True, color=ACCENT, alpha=0.85)
     panel.axvline(median, color=INK, linewidth=1.2)
+
+
+def _literal(text: str) -> str:
+    """Text that matplotlib must not read as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _plain(panel: Axes) -> None:
@@ -262,10 +275,9 @@ def _plot_picture(figure: Figure, alt: str) -> Picture:
 
 
 def _mosaic_picture(encoded: bytes, shape: Sequence[int], mosaic: Mosaic, alt: str) -> Picture:
-    """Fill the page, small pictures enlarged by a whole factor so that voxels stay alike."""
+    """Fill the page as far as the height of a screen allows."""
     rows, columns = shape[0] * mosaic.view.aspect, shape[1]
     factor = min(_PAGE_PIXELS / columns, _TALLEST_PIXELS / rows, _LARGEST_VOXEL)
-    factor = float(int(factor)) if factor >= 2 else factor
     return Picture(png.data_uri(encoded), alt, max(round(columns * factor), 1), max(round(rows * factor), 1))
 
 
@@ -275,4 +287,4 @@ def _rgb(colour: str) -> list[float]:
 
 def flag_legend(counts: dict[Flag, int]) -> list[tuple[str, str]]:
     """Colour and name of the flags that occur, for a legend."""
-    return [(colour, flag_name(f) if f else "trusted") for f, colour in FLAG_COLOURS.items() if counts.get(f)]
+    return [(colour, flag_name(f)) for f, colour in FLAG_COLOURS.items() if counts.get(f)]

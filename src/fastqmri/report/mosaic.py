@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -46,6 +47,9 @@ class View:
         return turned[:, :: -1 if self.flipped[1] else 1, :: -1 if self.flipped[0] else 1]
 
 
+_AS_STORED = View((1, 0, 2), (False, False), 1.0)
+
+
 @dataclass(frozen=True)
 class Mosaic:
     """Slices side by side, cut to what holds data.
@@ -67,17 +71,20 @@ class Mosaic:
     across: int
     stride: int
 
-    def arrange(self, volume: Tensor | NDArray[np.generic], fill: float) -> Floats:
+    def arrange(self, volume: NDArray[np.generic], fill: float) -> Floats:
         """(row, column) picture of a volume (*voxels); ``fill`` between the slices."""
-        stack = self.view.stack(np.asarray(volume))[list(self.slices)]
-        tiles = stack[:, self.rows, self.columns][:, :: self.stride, :: self.stride].astype(np.float64)
-        height, width = tiles.shape[1:]
-        down = math.ceil(len(tiles) / self.across)
-        picture = np.full((down * (height + _GAP) - _GAP, self.across * (width + _GAP) - _GAP), fill)
-        for i, tile in enumerate(tiles):
-            top, left = i // self.across * (height + _GAP), i % self.across * (width + _GAP)
-            picture[top : top + height, left : left + width] = tile
-        return picture
+        return tiled(self._cut(volume, self.slices), self.across, fill)
+
+    def arrange_many(self, volumes: Sequence[NDArray[np.generic]], fill: float) -> Floats:
+        """(row, column) picture of the middle one of the shown slices of several volumes (*voxels)."""
+        middle = self.slices[len(self.slices) // 2]
+        tiles = np.concatenate([self._cut(volume, (middle,)) for volume in volumes])
+        ratio = tiles.shape[2] / (tiles.shape[1] * self.view.aspect)
+        return tiled(tiles, _across(len(tiles), ratio), fill)
+
+    def _cut(self, volume: NDArray[np.generic], slices: tuple[int, ...]) -> Floats:
+        stack = self.view.stack(volume)[list(slices), self.rows, self.columns]
+        return stack[:, :: self.stride, :: self.stride].astype(np.float64)
 
     @property
     def description(self) -> str:
@@ -91,25 +98,34 @@ class Mosaic:
         return f"{shown}; orientation unknown, shown as stored"
 
 
-def plan(inside: Tensor, affine: Tensor | None) -> Mosaic:
+def plan(inside: NDArray[np.bool_], affine: Tensor | None) -> Mosaic:
     """Lay out up to nine slices that together show the voxels ``inside`` (*voxels) bool.
 
     Args:
         inside: voxels worth showing; all are taken where there are none.
         affine: (4, 4) voxel to world in mm; None or identity shows the array as stored.
     """
-    everything = np.asarray(inside.detach().cpu())
-    if not everything.any():
-        everything = np.ones_like(everything)
-    view = _view(three_axes(everything).shape, affine)
-    stack = view.stack(everything)
-    rows, columns = (_extent(stack.any(axis=(0, other))) for other in (2, 1))
+    worth = inside if inside.any() else np.ones_like(inside)
+    view = _view(three_axes(worth).shape, affine)
+    stack = view.stack(worth)
+    rows, columns = (_extent(np.asarray(stack.any(axis=(0, other)))) for other in (2, 1))
     height, width = rows.stop - rows.start, columns.stop - columns.start
     most = max(1, min(MOST_SLICES, MOST_PIXELS // (height * width)))
     chosen = _informative(stack.sum(axis=(1, 2)), most)
     across = _across(len(chosen), width / (height * view.aspect))
     stride = math.ceil(math.sqrt(max(1.0, height * width / MOST_PIXELS)))
     return Mosaic(view, chosen, len(stack), rows, columns, across, stride)
+
+
+def tiled(tiles: Floats, across: int, fill: float) -> Floats:
+    """Pictures (tile, row, column) side by side, ``across`` in a row, with a gap of one pixel."""
+    height, width = tiles.shape[1:]
+    down = math.ceil(len(tiles) / across)
+    picture = np.full((down * (height + _GAP) - _GAP, across * (width + _GAP) - _GAP), fill)
+    for i, tile in enumerate(tiles):
+        top, left = i // across * (height + _GAP), i % across * (width + _GAP)
+        picture[top : top + height, left : left + width] = tile
+    return picture
 
 
 def three_axes(volume: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -122,11 +138,11 @@ def three_axes(volume: NDArray[np.generic]) -> NDArray[np.generic]:
 def _view(shape: tuple[int, ...], affine: Tensor | None) -> View:
     """Radiological display of the slices that were acquired; array axes where nothing is known."""
     if affine is None:
-        return View((1, 0, 2), (False, False), 1.0)
+        return _AS_STORED
     matrix = np.asarray(affine.detach().cpu(), dtype=np.float64)[:3, :3]
     sizes = np.linalg.norm(matrix, axis=0)
     if np.allclose(matrix, np.eye(3)) or not (np.isfinite(matrix).all() and (sizes > 0).all()):
-        return View((1, 0, 2), (False, False), 1.0)
+        return _AS_STORED
     array_axis = _closest_axes(matrix / sizes)
     through = _slice_direction([shape[a] for a in array_axis], [sizes[a] for a in array_axis])
     across, down = (w for w in range(3) if w != through)

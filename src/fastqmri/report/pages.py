@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def render(template: str, context: dict[str, object]) -> str:
+def render(template: str, context: Mapping[str, object]) -> str:
     """Fill a template of this package; every value is escaped."""
     return _environment().get_template(template).render(context)
 

@@ -5,51 +5,47 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from fastqmri.core import Measurement, ParameterMaps
 from fastqmri.core.references import author_year
-from fastqmri.physics.signal import SignalModel
+from fastqmri.report.content import ReportContent
 from fastqmri.report.quantities import acquisition_phrases, grouped, number
-from fastqmri.report.statistics import inside, noise_level
+from fastqmri.report.statistics import Numbers
 
 
 def versions() -> dict[str, str]:
     """What the numbers were computed with; nothing that tells one machine from another of its kind."""
-    found = {"fastqmri": _version("fastqmri"), "PyTorch": _version("torch"), "numba": _version("numba")}
-    return found | {"Python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    return {
+        "fastqmri": _version("fastqmri"),
+        "PyTorch": _version("torch"),
+        "numba": _version("numba"),
+        "Python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
 
 
-def methods_text(
-    maps: ParameterMaps,
-    measurement: Measurement,
-    model: SignalModel,
-    method: str,
-    shown: tuple[str, ...],
-    references: tuple[str, ...],
-) -> str:
+def methods_text(content: ReportContent, numbers: Numbers) -> str:
     """One paragraph: what was measured, with which model and method, and what the numbers mean."""
-    acquisition = "; ".join(acquisition_phrases(measurement.acquisition))
-    cited = f" ({'; '.join(author_year(key) for key in references)})" if references else ""
-    total, trusted = int(inside(maps).sum()), int(maps.trusted.sum())
+    acquisition, model = content.measurement.acquisition, content.model
+    cited = "; ".join(author_year(key) for key in dict.fromkeys(content.references))
+    total, trusted = int(numbers.inside.sum()), int(numbers.trusted.sum())
+    names = f"{_names(content.shown)} {'was' if len(content.shown) == 1 else 'were'}"
     sentences = [
-        f"{_names(shown)} {'was' if len(shown) == 1 else 'were'} estimated voxel by voxel from "
-        f"{measurement.acquisition.contrasts} images ({acquisition}) with the model "
-        f"“{model.title}”, S = {model.equation}, by {method}{cited}.",
-        *(f"{name} was taken from a separate measurement." for name in measurement.known),
-        _noise_sentence(maps),
+        f"{names} estimated voxel by voxel from "
+        f"{acquisition.contrasts} images ({'; '.join(acquisition_phrases(acquisition))}) with the model "
+        f"“{model.title}”, S = {model.equation}, by {content.method}{f' ({cited})' if cited else ''}.",
+        *(f"{name} was measured separately and held fixed." for name in content.measurement.known),
+        _noise_sentence(numbers),
         f"Of {grouped(total)} voxels inside the mask, {grouped(trusted)} carried no quality flag; "
         "only these enter medians and quartiles.",
-        f"Software: fastqmri {_version('fastqmri')} (PyTorch {_version('torch')}).",
+        f"Software: fastqmri {_version('fastqmri')}, PyTorch {_version('torch')}.",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _noise_sentence(maps: ParameterMaps) -> str:
-    level = noise_level(maps)
-    if level is None:
+def _noise_sentence(numbers: Numbers) -> str:
+    if numbers.noise is None:
         return ""
-    source = next((note for note in maps.notes if note.startswith("Noise")), "")
-    shown = source or f"Noise standard deviation: {number(level)} in units of the images."
-    return f"Standard deviations follow from the noise of the images. {shown}"
+    level = f"{number(numbers.noise)} in units of the images"
+    return f"Standard deviations follow from the noise of the images (standard deviation {level})."
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fastqmri.core import Acquisition, Flag
+from fastqmri.core import Acquisition, Flag, Parameter
 from fastqmri.core.units import ANGLE, B_VALUE, TIME, Dimension, format_quantity
 
 _MANY = 12
+_MILLISECONDS = ("T2", "T1rho")
 _FIELDS: dict[str, tuple[str, Dimension]] = {
     "flip_angle": ("flip angle", ANGLE),
     "repetition_time": ("repetition time", TIME),
@@ -36,17 +37,33 @@ class DisplayUnit:
         return f"{shown} {self.text}" if self.text and math.isfinite(value) else shown
 
 
-def display_unit(unit: str, largest: float) -> DisplayUnit:
-    """Unit for showing values stored in ``unit`` of which the largest to show is ``largest``."""
-    if unit == "s" and largest <= 0.5:
+_UNITS = {
+    "mm2/s": DisplayUnit(1e3, "10⁻³ mm²/s"),
+    "arbitrary": DisplayUnit(1.0, "a.u."),
+    "fraction": DisplayUnit(1.0, ""),
+    "1": DisplayUnit(1.0, ""),
+}
+
+
+def display_unit(parameter: Parameter) -> DisplayUnit:
+    """Unit for showing a parameter: milliseconds for T2 and its kin, else close to the stored unit."""
+    if parameter.unit == "s" and parameter.name.startswith(_MILLISECONDS):
         return DisplayUnit(1e3, "ms")
-    named = {
-        "mm2/s": DisplayUnit(1e3, "10⁻³ mm²/s"),
-        "arbitrary": DisplayUnit(1.0, "a.u."),
-        "fraction": DisplayUnit(1.0, ""),
-        "1": DisplayUnit(1.0, ""),
-    }
-    return named.get(unit, DisplayUnit(1.0, unit))
+    return _UNITS.get(parameter.unit, DisplayUnit(1.0, parameter.unit))
+
+
+def with_error(value: float, deviation: float, unit: DisplayUnit) -> str:
+    """``1.23 ± 0.04 s``, the deviation with two significant digits and the value with as many decimals."""
+    if not (math.isfinite(value) and math.isfinite(deviation) and deviation > 0):
+        return unit.show(value)
+    value, deviation = value * unit.factor, deviation * unit.factor
+    decimals = max(1 - math.floor(math.log10(deviation)), 0)
+    return f"{value:.{decimals}f} ± {deviation:.{decimals}f} {unit.text}".rstrip()
+
+
+def plain(value: float) -> str:
+    """A round number (of a tick, of a window) without trailing zeros."""
+    return f"{value:.6g}".replace("-", "−")
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -58,7 +75,7 @@ def number(value: float, digits: int = 3) -> str:
     size = math.floor(math.log10(abs(value)))
     if not -4 <= size < 6:
         return f"{value:.{digits - 1}e}"
-    return f"{value:.{max(digits - 1 - size, 0)}f}"
+    return f"{value:.{max(digits - 1 - size, 0)}f}".replace("-", "−")
 
 
 def count(voxels: int, noun: str = "voxel") -> str:
@@ -72,16 +89,18 @@ def grouped(value: int) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """A share in percent; small ones are not rounded to nothing."""
+    """A share in percent; what is little is not rounded to nothing, what is much not to all."""
     if not whole:
         return "–"
     share = 100 * part / whole
-    return "< 0.1 %" if 0 < share < 0.1 else f"{share:.3g} %"
+    if 0 < share < 0.1:
+        return "< 0.1 %"
+    return "> 99.9 %" if 99.9 < share < 100 else f"{share:.3g} %"
 
 
 def flag_name(flag: Flag) -> str:
-    """``AT_BOUND`` as ``at bound``."""
-    return (flag.name or "").replace("_", " ").lower().replace("snr", "SNR")
+    """``AT_BOUND`` as ``at bound``, ``OK`` as ``trusted``."""
+    return "trusted" if flag == Flag.OK else (flag.name or "").replace("_", " ").lower().replace("snr", "SNR")
 
 
 def acquisition_phrases(acquisition: Acquisition) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from fastqmri.core import Flag, ParameterMaps
 from fastqmri.report.colours import Floats
 
 WHOLE = "mask"
+"""Name of the region of all voxels inside the mask."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Region:
     """Voxels that are summarised together.
 
     Attributes:
-        name: ``mask`` for all voxels inside the mask.
+        name: for tables.
         voxels: (*voxels) bool.
     """
 
@@ -57,69 +59,96 @@ class Summary:
     median_cv: float
 
 
+class Numbers:
+    """Parameter maps as arrays, with what the sections of a report keep asking for.
+
+    Args:
+        maps: the estimate.
+        labels: (*voxels) integers to summarise by, 0 for none.
+        names: label -> name; ``region 3`` by default.
+    """
+
+    def __init__(
+        self, maps: ParameterMaps, labels: Tensor | None = None, names: Mapping[int, str] | None = None
+    ) -> None:
+        self.maps = maps
+        self.flags = np.asarray(maps.flags.detach().cpu())
+        self.inside = (self.flags & int(Flag.MASKED)) == 0
+        self.trusted = np.asarray(maps.trusted.detach().cpu())
+        self.whole = Region(WHOLE, self.inside)
+        self.regions = [self.whole, *self._labelled(labels, names or {})]
+
+    def values(self, name: str) -> Floats:
+        """(*voxels) map, NaN outside the mask."""
+        return np.where(self.inside, array(self.maps[name].value), np.nan)
+
+    def deviations(self, name: str) -> Floats:
+        """(*voxels) standard deviations, NaN outside the mask."""
+        return np.where(self.inside, array(self.maps[name].standard_deviation), np.nan)
+
+    def representative(self, values: Floats) -> Floats:
+        """(voxel) those of the trusted voxels; all where none is trusted."""
+        return values[self.trusted] if self.trusted.any() else values.ravel()
+
+    @cached_property
+    def noise(self) -> float | None:
+        """Standard deviation of the noise, in signal units: the median over voxels where it is a map."""
+        if self.maps.noise is None:
+            return None
+        level = array(self.maps.noise)
+        finite = level[np.isfinite(level)]
+        return float(np.median(finite)) if finite.size else None
+
+    @cached_property
+    def summaries(self) -> dict[tuple[str, str], Summary]:
+        """(parameter, region) -> summary."""
+        return {
+            (name, region.name): self._summarise(name, region)
+            for name in self.maps.names
+            for region in self.regions
+        }
+
+    def flag_counts(self, region: Region) -> dict[Flag, int]:
+        """How many voxels of a region carry each flag, and how many carry none (`Flag.OK`)."""
+        flags = self.flags[region.voxels]
+        counts: dict[Flag, int] = {Flag.OK: int(np.count_nonzero(flags == 0))}
+        for flag in Flag:
+            if flag not in (Flag.OK, Flag.MASKED):
+                counts[flag] = int(np.count_nonzero(flags & int(flag)))
+        return counts
+
+    def _labelled(self, labels: Tensor | None, names: Mapping[int, str]) -> list[Region]:
+        if labels is None:
+            return []
+        image = np.asarray(labels.detach().cpu())
+        present = np.unique(image[self.inside & (image != 0)])
+        return [
+            Region(names.get(int(label), f"region {int(label)}"), self.inside & (image == label))
+            for label in present
+        ]
+
+    def _summarise(self, name: str, region: Region) -> Summary:
+        one = self.maps[name]
+        chosen = region.voxels & self.trusted
+        values, deviations = array(one.value)[chosen], array(one.standard_deviation)[chosen]
+        lower, median, upper = np.percentile(values, (25, 50, 75)) if values.size else [np.nan] * 3
+        known = np.isfinite(deviations)
+        divisible = known & (values != 0)
+        ratio = deviations[divisible] / np.abs(values[divisible])
+        return Summary(
+            parameter=name,
+            unit=one.parameter.unit,
+            region=region.name,
+            voxels=int(region.voxels.sum()),
+            trusted=int(chosen.sum()),
+            median=float(median),
+            lower_quartile=float(lower),
+            upper_quartile=float(upper),
+            mean_sd=float(deviations[known].mean()) if known.any() else float("nan"),
+            median_cv=float(np.median(ratio)) if ratio.size else float("nan"),
+        )
+
+
 def array(tensor: Tensor) -> Floats:
     """A tensor from any device as float64."""
     return np.asarray(tensor.detach().cpu(), dtype=np.float64)
-
-
-def inside(maps: ParameterMaps) -> NDArray[np.bool_]:
-    """(*voxels) bool: voxels of the mask."""
-    return np.asarray((maps.flags & int(Flag.MASKED)).cpu() == 0)
-
-
-def noise_level(maps: ParameterMaps) -> float | None:
-    """Standard deviation of the noise, in signal units: the median over voxels where it is a map."""
-    if maps.noise is None:
-        return None
-    values = array(maps.noise)
-    values = values[np.isfinite(values)]
-    return float(np.median(values)) if values.size else None
-
-
-def regions_of(
-    maps: ParameterMaps, labels: Tensor | None = None, names: Mapping[int, str] | None = None
-) -> list[Region]:
-    """The whole mask, then one region per non-zero label that lies in it.
-
-    Args:
-        maps: whose flags say where the mask is.
-        labels: (*voxels) integers, 0 for none.
-        names: label -> name; ``region 3`` by default.
-    """
-    mask = inside(maps)
-    found = [Region(WHOLE, mask)]
-    if labels is None:
-        return found
-    image = np.asarray(labels.detach().cpu())
-    for label in np.unique(image[mask & (image != 0)]):
-        found.append(Region((names or {}).get(int(label), f"region {label}"), mask & (image == label)))
-    return found
-
-
-def summarise(maps: ParameterMaps, name: str, region: Region) -> Summary:
-    """Median, quartiles and mean standard deviation of a parameter over a region's trusted voxels."""
-    one = maps[name]
-    chosen = region.voxels & np.asarray(maps.trusted.cpu())
-    values, deviations = array(one.value)[chosen], array(one.standard_deviation)[chosen]
-    lower, median, upper = np.percentile(values, (25, 50, 75)) if values.size else [np.nan] * 3
-    known = np.isfinite(deviations)
-    ratio = deviations[known & (values != 0)] / np.abs(values[known & (values != 0)])
-    return Summary(
-        parameter=name,
-        unit=one.parameter.unit,
-        region=region.name,
-        voxels=int(region.voxels.sum()),
-        trusted=int(chosen.sum()),
-        median=float(median),
-        lower_quartile=float(lower),
-        upper_quartile=float(upper),
-        mean_sd=float(deviations[known].mean()) if known.any() else float("nan"),
-        median_cv=float(np.median(ratio)) if ratio.size else float("nan"),
-    )
-
-
-def flag_counts(maps: ParameterMaps, region: Region) -> dict[Flag, int]:
-    """How many voxels of a region carry each flag, and how many carry none (`Flag.OK`)."""
-    flags = np.asarray(maps.flags.cpu())[region.voxels]
-    counts = {flag: int(((flags & int(flag)) != 0).sum()) for flag in Flag if flag not in (Flag.OK, Flag.MASKED)}
-    return {Flag.OK: int((flags == 0).sum()), **counts}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from fastqmri.core import Flag, ParameterMaps
+from fastqmri.core import Flag
 from fastqmri.report.quantities import count, display_unit, flag_name, percent
-from fastqmri.report.statistics import WHOLE, Region, array, flag_counts, inside, noise_level, summarise
+from fastqmri.report.statistics import WHOLE, Numbers, array
 
 Level = Literal["ok", "check", "fail"]
 
@@ -49,7 +49,7 @@ _LIMITS = {
     Flag.INVALID_INPUT: _Limit(0.05, 0.5, "Check the conversion of the images, and the mask."),
     Flag.SATURATED: _Limit(0.05, 0.5, "Lower the receiver gain in the next scan."),
 }
-_LEAST_TRUSTED = {"check": 0.7, "fail": 0.1}
+_TRUSTED_CHECK, _TRUSTED_FAIL = 0.7, 0.1
 
 # Medians outside say that a unit or an acquisition value is wrong, or that this is no tissue.
 _PLAUSIBLE = {
@@ -64,81 +64,72 @@ _PLAUSIBLE = {
 }
 
 
-def judge(maps: ParameterMaps, *, warnings: Sequence[str] = (), guessed: Iterable[str] = ()) -> Verdict:
+def judge(numbers: Numbers, *, warnings: Sequence[str] = (), guessed: Sequence[str] = ()) -> Verdict:
     """Judge maps by their flags, medians, noise, and by what was guessed on the way.
 
     Args:
-        maps: voxels outside the mask don't count.
+        numbers: the maps; voxels outside the mask don't count.
         warnings: sentences that the reader must see.
         guessed: names of inputs that no file and no user stated.
     """
-    mask = Region(WHOLE, inside(maps))
-    total = int(mask.voxels.sum())
+    total = int(numbers.inside.sum())
     if not total:
         return Verdict("fail", ("There is no voxel inside the mask. Check the mask.",))
     findings = [
-        *_trust_findings(maps, mask, total),
-        *_flag_findings(maps, mask, total),
-        *_plausibility_findings(maps, mask),
-        *_uncertainty_findings(maps),
-        *_guess_findings(list(guessed)),
+        *_trust_findings(numbers, total),
+        *_flag_findings(numbers, total),
+        *_plausibility_findings(numbers),
+        *_uncertainty_findings(numbers),
+        *_guess_findings(guessed),
         *(("check", warning) for warning in warnings),
     ]
-    reasons = tuple(sentence for level in ("fail", "check") for at, sentence in findings if at == level)
     if not findings:
-        trusted = flag_counts(maps, mask)[Flag.OK]
-        return Verdict(
-            "ok", (f"{percent(trusted, total)} of {count(total)} carry no flag; medians are plausible.",)
-        )
-    return Verdict("fail" if any(at == "fail" for at, _ in findings) else "check", reasons)
+        trusted = percent(numbers.flag_counts(numbers.whole)[Flag.OK], total)
+        return Verdict("ok", (f"{trusted} of {count(total)} carry no flag; medians are plausible.",))
+    worst: Level = "fail" if any(level == "fail" for level, _ in findings) else "check"
+    ordered = sorted(findings, key=lambda finding: finding[0] != "fail")
+    return Verdict(worst, tuple(sentence for _, sentence in ordered))
 
 
-def _trust_findings(maps: ParameterMaps, mask: Region, total: int) -> list[tuple[Level, str]]:
-    trusted = int((np.asarray(maps.trusted.cpu()) & mask.voxels).sum())
+def _trust_findings(numbers: Numbers, total: int) -> list[tuple[Level, str]]:
+    trusted = int((numbers.trusted & numbers.inside).sum())
     if not trusted:
         return [("fail", f"None of {count(total)} can be trusted. See the flags below for why.")]
-    for level in ("fail", "check"):
-        if trusted < _LEAST_TRUSTED[level] * total:
-            sentence = (
-                f"Only {percent(trusted, total)} of {count(total)} carry no flag. "
-                "Use the flag map as a mask, or mend its commonest cause."
-            )
-            return [("fail" if level == "fail" else "check", sentence)]
-    return []
+    if trusted >= _TRUSTED_CHECK * total:
+        return []
+    sentence = f"Only {percent(trusted, total)} of {count(total)} carry no flag."
+    level: Level = "fail" if trusted < _TRUSTED_FAIL * total else "check"
+    return [(level, f"{sentence} Use the flag map as a mask, or mend the commonest cause.")]
 
 
-def _flag_findings(maps: ParameterMaps, mask: Region, total: int) -> list[tuple[Level, str]]:
+def _flag_findings(numbers: Numbers, total: int) -> list[tuple[Level, str]]:
     findings: list[tuple[Level, str]] = []
-    for flag, voxels in flag_counts(maps, mask).items():
-        if flag not in _LIMITS or voxels < _LIMITS[flag].check * total or not voxels:
+    for flag, voxels in numbers.flag_counts(numbers.whole).items():
+        limit = _LIMITS.get(flag)
+        if limit is None or voxels < max(limit.check * total, 1):
             continue
-        limit, name = _LIMITS[flag], flag_name(flag)
         level: Level = "fail" if voxels >= limit.fail * total else "check"
+        name = flag_name(flag)
         sentence = f"{name[0].upper()}{name[1:]}: {percent(voxels, total)} of the mask ({count(voxels)})."
         findings.append((level, f"{sentence} {limit.remedy}"))
     return findings
 
 
-def _plausibility_findings(maps: ParameterMaps, mask: Region) -> list[tuple[Level, str]]:
+def _plausibility_findings(numbers: Numbers) -> list[tuple[Level, str]]:
     findings: list[tuple[Level, str]] = []
     for name, (low, high) in _PLAUSIBLE.items():
-        if name not in maps:
+        if name not in numbers.maps:
             continue
-        summary = summarise(maps, name, mask)
+        summary, unit = numbers.summaries[name, WHOLE], display_unit(numbers.maps[name].parameter)
         if summary.trusted and not low <= summary.median <= high:
-            unit = display_unit(summary.unit, high)
-            findings.append(
-                (
-                    "check",
-                    f"Median {name} is {unit.show(summary.median)}; tissue lies between {unit.show(low)} "
-                    f"and {unit.show(high)}. Check the units of the acquisition values in the table below.",
-                )
-            )
+            sentence = f"Median {name} is {unit.show(summary.median)}; tissue lies between {unit.show(low)}"
+            remedy = "Check the units of the acquisition values in the table below."
+            findings.append(("check", f"{sentence} and {unit.show(high)}. {remedy}"))
     return findings
 
 
-def _uncertainty_findings(maps: ParameterMaps) -> list[tuple[Level, str]]:
-    if noise_level(maps) is None:
+def _uncertainty_findings(numbers: Numbers) -> list[tuple[Level, str]]:
+    if numbers.noise is None:
         return [
             (
                 "check",
@@ -146,14 +137,15 @@ def _uncertainty_findings(maps: ParameterMaps) -> list[tuple[Level, str]]:
                 "Give the noise standard deviation of the images.",
             )
         ]
-    trusted = np.asarray(maps.trusted.cpu())
-    if trusted.any() and not np.isfinite(array(maps.standard_deviation)[:, trusted]).any():
+    deviations = array(numbers.maps.standard_deviation)[:, numbers.trusted]
+    if deviations.size and not np.isfinite(deviations).any():
         return [("check", "This method gives no standard deviations. Compare with one that does.")]
     return []
 
 
-def _guess_findings(guessed: list[str]) -> list[tuple[Level, str]]:
+def _guess_findings(guessed: Sequence[str]) -> list[tuple[Level, str]]:
     if not guessed:
         return []
     subject = "1 input was" if len(guessed) == 1 else f"{len(guessed)} inputs were"
-    return [("check", f"{subject} guessed ({', '.join(guessed)}). Confirm the marked rows of the input table.")]
+    remedy = "Confirm the shaded rows of the input table."
+    return [("check", f"{subject} guessed ({', '.join(guessed)}). {remedy}")]
