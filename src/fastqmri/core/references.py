@@ -142,6 +142,16 @@ REFERENCES: dict[str, str] = {
   year    = {1970},
   doi     = {10.1063/1.1684482}
 }""",
+    "lukzen2007": """\
+@article{lukzen2007,
+  author  = {Lukzen, Nikita N. and Savelov, Andrey A.},
+  title   = {Analytical derivation of multiple spin echo amplitudes with arbitrary refocusing angle},
+  journal = {Journal of Magnetic Resonance},
+  volume  = {185},
+  number  = {1},
+  pages   = {71--76},
+  year    = {2007}
+}""",
     "marquardt1963": """\
 @article{marquardt1963,
   author  = {Marquardt, Donald W.},
@@ -152,6 +162,17 @@ REFERENCES: dict[str, str] = {
   pages   = {431--441},
   year    = {1963},
   doi     = {10.1137/0111030}
+}""",
+    "petrovic2015": """\
+@article{petrovic2015,
+  author  = {Petrovic, Andreas and Scheurer, Eva and Stollberger, Rudolf},
+  title   = {Closed-form solution for {T2} mapping with nonideal refocusing of slice selective {CPMG} sequences},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {73},
+  number  = {2},
+  pages   = {818--827},
+  year    = {2015},
+  doi     = {10.1002/mrm.25170}
 }""",
     "ramosllorden2018": """\
 @article{ramosllorden2018,

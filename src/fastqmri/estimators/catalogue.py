@@ -35,6 +35,7 @@ from fastqmri.physics.signal import (
     InversionRecoverySignal,
     LookLockerSignal,
     SignalModel,
+    SpinEchoTrain,
     SpoiledGradientEcho,
 )
 
@@ -180,6 +181,15 @@ CATALOGUE: dict[str, Entry] = {
             ),
             ("T2", "R2", "M0", "offset"),
             {"offset": (False, True)},
+        ),
+        Entry(
+            "mese-stimulated",
+            None,
+            MultiEchoSpinEcho,
+            SpinEchoTrain,
+            (_NLLS,),
+            ("T2", "R2", "M0", "B1"),
+            {"profile": SpinEchoTrain.PROFILES},
         ),
         Entry(
             "megre",

@@ -14,7 +14,7 @@ from fastqmri.solvers.solution import Solution
 def ordinary(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
     """Ordinary least squares of the logarithms. Its standard deviations know that weak samples are noisier.
 
-    Source: Basser 1994, Eq. 7.
+    Source: Basser 1994.
     """
     del known
     beta, covariance = _regress(model, data, weights, None)
@@ -24,7 +24,7 @@ def ordinary(model: SignalModel, data: Tensor, weights: Tensor | None, known: di
 def weighted(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
     """One reweighting by the squared signal that the ordinary fit predicts.
 
-    Source: Veraart 2013, Eq. 7.
+    Source: Veraart 2013.
     """
     return _reweighted(model, data, weights, known, passes=1)
 

@@ -94,7 +94,7 @@ def _by_structure(
 
 def _general(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
     free = list(model.estimated)
-    start = model.start(data)[free]
+    start = model.start(data, weights)[free]
     lower, upper = _bounds(model, start)
 
     def evaluate(x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,7 +119,7 @@ def _with_polarity(
 
     Whether the smallest sample itself is before or after the null is decided by the better fit.
 
-    Source: Barral 2010, section Theory, polarity restoration.
+    Source: Barral 2010.
     """
     signed = model.signed()
     if signed is None:

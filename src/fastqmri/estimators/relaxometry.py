@@ -17,7 +17,7 @@ _SETTLED = 1e-6
 def despot1(model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
     """T1 and M0 from the straight line S/sin α = E S/tan α + M0 (1 - E), every image counted alike.
 
-    Source: Deoni 2003, Eq. 2.
+    Source: Deoni 2003.
     """
     sine, cosine = _angles(model, data, known)
     return _line(model, data, _ones(data, weights), sine, cosine)
@@ -26,7 +26,7 @@ def despot1(model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, kn
 def reweighted(model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
     """The same line with each image weighted by its own noise, (sin α/(1 - E cos α))², in turns with E.
 
-    Source: Chang 2008, Eq. 8.
+    Source: Chang 2008.
     """
     sine, cosine = _angles(model, data, known)
     used = _ones(data, weights)
@@ -42,7 +42,7 @@ def novifast(model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, k
     With c1 = M0 (1 - E), c2 = E and D = 1 - c2 cos α frozen, the equations Σ (y - s) ∂s/∂c = 0 are linear in
     (c1, c2); their fixed point is the non-linear least-squares solution itself.
 
-    Source: Ramos-Llordén 2018, Eqs. 10 to 12.
+    Source: Ramos-Llordén 2018.
     """
     sine, cosine = _angles(model, data, known)
     used = _ones(data, weights)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import Measurement
+from fastqmri.estimators.screening import foreground
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers.linear import inverse
 from fastqmri.solvers.solution import Solution
@@ -104,16 +105,13 @@ def _information_table() -> tuple[Tensor, Tensor]:
 def background_noise(measurement: Measurement) -> float | None:
     """σ from the signal-free background of magnitude images: the median of a Rayleigh distribution.
 
-    Voxels outside the mask count as background; without a mask, those below a tenth of the 99th percentile in
-    every contrast. None where fewer than 100 remain, or where the background was zeroed.
+    Weak voxels outside the mask count as background; without a mask, those that are not foreground. None where
+    fewer than 100 remain, or where the background was zeroed.
     """
     data = measurement.data.abs()
-    strongest = torch.nan_to_num(data).amax(0)
+    outside = ~foreground(data)
     if measurement.mask is not None:
-        outside = ~measurement.mask.bool() & (strongest < strongest[measurement.mask.bool()].median() / 5)
-    else:
-        flat = strongest.flatten()
-        outside = strongest < float(flat.kthvalue(max(1, int(0.99 * len(flat)))).values) / 10
+        outside = outside & ~measurement.mask.bool()
     values = data[:, outside]
     values = values[torch.isfinite(values) & (values > 0)]
     if len(values) < 100 or values.numel() < 0.5 * outside.sum() * len(data):

@@ -142,3 +142,20 @@ def _within(value: Tensor, parameter: Parameter) -> Tensor:
 
 def _parameter(model: SignalModel, name: str) -> Parameter:
     return next(p for p in model.parameters if p.name == name)
+
+
+def foreground(data: Tensor) -> Tensor:
+    """(*voxels) bool: where there is something to estimate, for images that come without a mask.
+
+    A voxel counts if its brightest contrast reaches a tenth of the 99th percentile of all such maxima.
+
+    Args:
+        data: (contrast, *voxels).
+    """
+    strongest = torch.nan_to_num(data.abs(), nan=0.0, posinf=0.0).amax(0)
+    flat = strongest.flatten()
+    flat = flat[flat > 0]
+    if not len(flat):
+        return strongest > 0
+    high = flat.kthvalue(max(1, int(0.99 * len(flat)))).values
+    return strongest >= high / 10

@@ -10,6 +10,7 @@ from fastqmri.physics.signal.relaxometry import (
     LookLockerSignal,
     SpoiledGradientEcho,
 )
+from fastqmri.physics.signal.spin_echo_train import SpinEchoTrain
 
 __all__ = [
     "ApparentDiffusion",
@@ -23,5 +24,6 @@ __all__ = [
     "LookLockerSignal",
     "Separable",
     "SignalModel",
+    "SpinEchoTrain",
     "SpoiledGradientEcho",
 ]

@@ -21,7 +21,7 @@ class DiffusionTensor(SignalModel):
 
     S0 exp(-b gᵀ D g), elements in the order Dxx, Dxy, Dxz, Dyy, Dyz, Dzz (the lower triangle of NIfTI).
 
-    Source: Basser 1994, Eq. 1.
+    Source: Basser 1994.
 
     Raises:
         AcquisitionError: no b-vectors, or fewer than six independent directions.
@@ -79,8 +79,11 @@ class DiffusionTensor(SignalModel):
         """ln S0 and b_max D are the unknowns."""
         return _scaled_log_linear(self.design())
 
-    def start(self, data: Tensor) -> Tensor:
-        """Ordinary least squares of the logarithms."""
+    def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Ordinary least squares of the logarithms; unusable samples count as the weakest usable one."""
+        if weights is not None:
+            weakest = torch.where(weights > 0, data, torch.full_like(data, torch.inf)).amin(0)
+            data = torch.where(weights > 0, data, weakest)
         structure = self.log_linear()
         inverse = torch.linalg.pinv(structure.design).to(data)
         return self._clamp(structure.to_parameters(inverse @ data.clamp_min(1e-4).log())[0])
@@ -92,7 +95,7 @@ class ApparentDiffusion(SignalModel):
 
     S0 exp(-b ADC).
 
-    Source: Le Bihan 1988, Eq. 3.
+    Source: Le Bihan 1988.
     """
 
     title = "Apparent diffusion coefficient"
@@ -141,7 +144,7 @@ class IntravoxelIncoherentMotion(SignalModel):
 
     S0 (f exp(-b Dstar) + (1 - f) exp(-b D)).
 
-    Source: Le Bihan 1988, Eq. 5.
+    Source: Le Bihan 1988.
     """
 
     title = "Intravoxel incoherent motion"
@@ -209,7 +212,8 @@ def tensor_eigenvalues(elements: Tensor) -> Tensor:
     angle = torch.acos((determinant / (2 * safe**3)).clamp(-1, 1)) / 3
     first = mean + 2 * p * torch.cos(angle)
     last = mean + 2 * p * torch.cos(angle + 2 * math.pi / 3)
-    return torch.stack([first, 3 * mean - first - last, last])
+    middle = (3 * mean - first - last).clamp(last, first)  # rounding must not upset the order of equal ones
+    return torch.stack([first, middle, last])
 
 
 def principal_direction(elements: Tensor) -> Tensor:
@@ -217,19 +221,24 @@ def principal_direction(elements: Tensor) -> Tensor:
     xx, xy, xz, yy, yz, zz = elements
     largest = tensor_eigenvalues(elements)[0]
     a, b, c = xx - largest, yy - largest, zz - largest
+    rows = torch.stack([torch.stack([a, xy, xz]), torch.stack([xy, b, yz]), torch.stack([xz, yz, c])])
     # rows of D - λ1 span the plane across the eigenvector: take the longest of their cross products
-    crosses = torch.stack(
-        [
-            torch.stack([xy * yz - xz * b, xz * xy - a * yz, a * b - xy * xy]),
-            torch.stack([xy * c - xz * yz, xz * xz - a * c, a * yz - xy * xz]),
-            torch.stack([b * c - yz * yz, yz * xz - xy * c, xy * yz - b * xz]),
-        ]
-    )
-    length = (crosses**2).sum(1).sqrt()
-    best = length.argmax(0)
-    index = best[None, None].expand(1, 3, *best.shape)
-    direction, norm = crosses.gather(0, index)[0], length.amax(0)
-    return torch.where(norm > 0, direction / norm.clamp_min(1e-300), torch.zeros_like(direction))
+    crosses = torch.stack([torch.linalg.cross(rows[i], rows[j], dim=0) for i, j in ((0, 1), (0, 2), (1, 2))])
+    cross, length = _longest(crosses)
+    direction = cross / torch.where(length > 0, length, torch.ones_like(length))
+    # where two eigenvalues are equally large, the rows are parallel and what is left of their product is rounding
+    row, size = _longest(rows)
+    normal = row / torch.where(size > 0, size, torch.ones_like(size))
+    direction = direction - normal * (normal * direction).sum(0)
+    length = direction.norm(dim=0)
+    return direction / torch.where(length > 0, length, torch.ones_like(length))
+
+
+def _longest(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """The longest of (choice, 3, *voxels) vectors, and its length."""
+    lengths = vectors.norm(dim=1)
+    best = lengths.argmax(0)
+    return vectors.gather(0, best[None, None].expand(1, *vectors.shape[1:]))[0], lengths.amax(0)
 
 
 def _clipped(elements: Tensor) -> Tensor:

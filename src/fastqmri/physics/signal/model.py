@@ -141,20 +141,25 @@ class SignalModel(nn.Module, ABC):
             ]
         )
 
-    def start(self, data: Tensor) -> Tensor:
+    def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
         """Starting values (parameter, voxel) for a fit to ``data`` (contrast, voxel).
 
         Here: the best match in a small dictionary over the priors of all parameters but the amplitude.
+
+        Args:
+            data: unusable samples set to zero.
+            weights: (contrast, voxel), zero for unusable samples; None where all can be used.
         """
         atoms, points = self._dictionary(data)
-        norm = (atoms.abs() ** 2).sum(0).sqrt()
-        unit = (atoms / norm).T
-        overlap = unit.conj() @ data.to(atoms.dtype)
-        score = overlap.abs() if atoms.is_complex() else overlap
+        power = atoms.abs() ** 2
+        norm = (power.sum(0)[:, None] if weights is None else power.T @ weights.to(power)).clamp_min(1e-300).sqrt()
+        used = data if weights is None else data * weights.to(power)
+        overlap = atoms.T.conj() @ used.to(atoms.dtype)
+        score = (overlap.abs() if atoms.is_complex() else overlap) / norm
         best = score.argmax(0)
         x = points[:, best].clone()
-        amplitude = overlap.gather(0, best[None])[0] / norm[best]
-        x[0] = (amplitude.abs() if atoms.is_complex() else amplitude).to(x)
+        chosen = norm.expand_as(score).gather(0, best[None])[0]
+        x[0] = score.gather(0, best[None])[0] / chosen
         return self._clamp(x)
 
     def _dictionary(self, data: Tensor) -> tuple[Tensor, Tensor]:

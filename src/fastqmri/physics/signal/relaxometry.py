@@ -32,7 +32,7 @@ class SpoiledGradientEcho(SignalModel):
 
     M0 sin(B1 α) (1 - E) / (1 - E cos(B1 α)), E = exp(-TR/T1).
 
-    Source: Deoni 2003, Eq. 1, with the flip angle scaled by B1+; Zhu 2023, Table 1.
+    Source: Deoni 2003, with the flip angle scaled by B1+; Zhu 2023, Table 1.
     """
 
     title = "Spoiled gradient echo, variable flip angle"
@@ -48,8 +48,8 @@ class SpoiledGradientEcho(SignalModel):
         """Signal (contrast, *voxels) of (M0, T1, B1)."""
         m0, t1, b1 = x
         angle = b1 * self._times("flip_angle", x)
-        e = torch.exp(-self.acquisition.repetition_time / t1)
-        return m0 * torch.sin(angle) * (1 - e) / (1 - e * torch.cos(angle))
+        recovered, denominator = self._steady_state(t1, angle)
+        return m0 * torch.sin(angle) * recovered / denominator
 
     def jacobian(self, x: Tensor) -> Tensor:
         """∂signal/∂(M0, T1, B1)."""
@@ -61,13 +61,18 @@ class SpoiledGradientEcho(SignalModel):
         nominal = self._times("flip_angle", x)
         angle = b1 * nominal
         tr = self.acquisition.repetition_time
-        e = torch.exp(-tr / t1)
-        sin, cos = torch.sin(angle), torch.cos(angle)
-        d = 1 / (1 - e * cos)
-        unit = sin * (1 - e) * d
-        by_t1 = m0 * sin * (cos - 1) * d * d * (e * tr / t1**2)
-        by_b1 = m0 * (1 - e) * (cos - e) * d * d * nominal
+        recovered, denominator = self._steady_state(t1, angle)
+        sin, d = torch.sin(angle), 1 / denominator
+        versine = 2 * torch.sin(angle / 2) ** 2
+        unit = sin * recovered * d
+        by_t1 = -m0 * sin * versine * d * d * ((1 - recovered) * tr / t1**2)
+        by_b1 = m0 * recovered * (recovered - versine) * d * d * nominal
         return m0 * unit, torch.stack([unit, by_t1, by_b1], 1)
+
+    def _steady_state(self, t1: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+        """1 - E and 1 - E cos α, exact also in float32, where TR << T1 and small angles cancel nearly all of it."""
+        recovered = -torch.expm1(-self.acquisition.repetition_time / t1)
+        return recovered, recovered + (1 - recovered) * 2 * torch.sin(angle / 2) ** 2
 
     def separable(self) -> Separable:
         """a sin/(1 - E cos), E = exp(-TR/T1), a = M0 (1 - E)."""
@@ -107,7 +112,7 @@ class InversionRecoverySignal(SignalModel):
     M0 (1 - 2 exp(-TI/T1) + exp(-TR/T1)). Magnitude images are the absolute value; their polarity is restored by
     the fit. Complex images carry a phase per voxel.
 
-    Source: Barral 2010, Eqs. 1 to 3.
+    Source: Barral 2010.
 
     Args:
         acquisition: inversion times (and the repetition time, for two parameters).
@@ -192,14 +197,14 @@ class InversionRecoverySignal(SignalModel):
             return None
         return InversionRecoverySignal(self.acquisition, "real", self.inversion)
 
-    def start(self, data: Tensor) -> Tensor:
+    def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
         """Dictionary match; the phase of complex data from the last (most recovered) image."""
         if not self.complex_valued:
-            return super().start(data)
+            return super().start(data, weights)
         last = int(self.acquisition.tensor("inversion_time").argmax())
         phase = data[last].angle()
         real = InversionRecoverySignal(self.acquisition, "real", self.inversion)
-        return torch.cat([real.start((data * torch.exp(-1j * phase)).real), phase[None]])
+        return torch.cat([real.start((data * torch.exp(-1j * phase)).real, weights), phase[None]])
 
     def separable(self) -> Separable | None:
         """c + a exp(-TI/T1): M0 = c, κ = -a/c. Only for signed data and free κ."""
@@ -337,11 +342,11 @@ class ExponentialDecay(SignalModel):
         columns = [e, x[0] * e * te / x[1] ** 2]
         return torch.stack([*columns, torch.ones_like(e)] if self.offset else columns, 1)
 
-    def start(self, data: Tensor) -> Tensor:
+    def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
         """Dictionary match; a floor starts at zero."""
         if not self.offset:
-            return super().start(data)
-        x = ExponentialDecay(self.acquisition).start(data)
+            return super().start(data, weights)
+        x = ExponentialDecay(self.acquisition).start(data, weights)
         return torch.cat([x, torch.zeros_like(x[:1])])
 
     def separable(self) -> Separable:
@@ -450,9 +455,9 @@ class ComplexGradientEcho(SignalModel):
         signal = x[0] * unit
         return torch.stack([unit, signal * te / x[1] ** 2, 2j * math.pi * te * signal, 1j * signal], 1)
 
-    def start(self, data: Tensor) -> Tensor:
+    def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
         """Decay from the magnitudes, B0 from the phase advance between successive echoes."""
-        decay = ExponentialDecay(self.acquisition).start(data.abs())
+        decay = ExponentialDecay(self.acquisition).start(data.abs(), weights)
         te = self.acquisition.tensor("echo_time", like=data.real)
         order = te.argsort()
         te, data = te[order], data[order]
