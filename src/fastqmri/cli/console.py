@@ -1,0 +1,57 @@
+"""What people see in the terminal."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fastqmri.core import FastqmriError
+
+console = Console()
+errors = Console(stderr=True)
+
+_STYLE = {"ok": "bold green", "check": "bold yellow", "fail": "bold red"}
+
+
+def show_error(error: FastqmriError) -> None:
+    """Print what was read, why it can't be right, and what to do."""
+    errors.print(f"[bold red]Error {error.code}[/]", highlight=False)
+    for label, text in (("Read", error.read), ("Why this can't be right", error.why), ("What to do", error.remedy)):
+        errors.print(f"  [bold]{label}:[/] ", end="", highlight=False)
+        errors.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_verdict(level: str, reasons: tuple[str, ...]) -> None:
+    """Print a report's verdict."""
+    console.print(f"[{_STYLE[level]}]{level.upper()}[/]", highlight=False)
+    for reason in reasons:
+        console.print(f"  • {reason}", markup=False, highlight=False, soft_wrap=True)
+
+
+def the_command() -> str:
+    """The command as it can be typed again."""
+    return shlex.join(["fastqmri", *sys.argv[1:]])
+
+
+def listen(level: int = logging.INFO) -> None:
+    """Let the package's log messages through to the terminal."""
+    handler = RichHandler(console=errors, show_time=False, show_level=False, show_path=False)
+    logger = logging.getLogger("fastqmri")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that the estimators' progress callback moves; nothing where the output is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,235 @@
+"""Commands that only look: `models`, `crlb`, `cite`, `validate`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+from rich.table import Table
+
+from fastqmri.cli.console import console
+from fastqmri.cli.options import (
+    VariadicCommand,
+    acquisition_of,
+    acquisition_records,
+    model_command,
+    option,
+    parameter_value,
+)
+from fastqmri.core import UnitError, UnknownNameError
+from fastqmri.estimators import CATALOGUE, entry
+from fastqmri.phantoms import typical_acquisition
+
+if TYPE_CHECKING:
+    from fastqmri.estimators import Entry
+    from fastqmri.physics.signal import SignalModel
+
+crlb_app = typer.Typer(
+    no_args_is_help=True, help="Cramér-Rao bound: the least standard deviation possible.", rich_markup_mode="rich"
+)
+
+
+def models(name: Annotated[Optional[str], typer.Argument(help="Show one model in detail.")] = None) -> None:
+    """List the models, or show one in detail: equation, parameters, units, bounds, methods, citation.
+
+    Examples:
+
+        fastqmri models
+
+        fastqmri models vfa
+    """
+    if name is None:
+        table = Table()
+        for column in ("model", "BIDS suffix", "what", "maps", "methods"):
+            table.add_column(column)
+        for one in CATALOGUE.values():
+            model = typical_model(one)
+            held = {p.name for p in model.parameters} | {d.parameter.name for d in model.derived}
+            maps = ", ".join(n for n in one.outputs if n in held)
+            table.add_row(one.name, one.suffix or "", model.title, maps, ", ".join(m.name for m in one.methods))
+        console.print(table)
+        return
+    _show(entry(name))
+
+
+def typical_model(one: Entry) -> SignalModel:
+    """The model with a typical acquisition, to look at."""
+    return one.build(typical_acquisition(one.acquisition, one.name))
+
+
+def _show(one: Entry) -> None:
+    from fastqmri.core.references import citation
+
+    model = typical_model(one)
+    console.print(f"[bold]{one.name}[/]  {model.title}", highlight=False)
+    console.print(f"  signal = {model.equation}\n", markup=False, highlight=False, soft_wrap=True)
+    table = Table(title="Parameters", title_justify="left")
+    for column in ("name", "unit", "bounds", "typical", "description"):
+        table.add_column(column)
+    for p in model.parameters:
+        known = "" if p.nominal is None else f" (known; {p.nominal:g} without a map)"
+        table.add_row(p.name, p.unit, _range(p.bounds), _range(p.prior), p.description + known)
+    for d in model.derived:
+        table.add_row(d.parameter.name, d.parameter.unit, "", "", d.parameter.description)
+    console.print(table)
+    for option_name, choices in one.options.items():
+        console.print(f"  option --{option_name}: {', '.join(str(c) for c in choices)}", markup=False, highlight=False)
+    for method in one.methods:
+        console.print(f"  method {method.name}: {method.description}", markup=False, highlight=False, soft_wrap=True)
+    keys = dict.fromkeys((*model.references, *(k for m in one.methods for k in m.references)))
+    console.print("\nReferences")
+    for key in keys:
+        console.print(f"  {citation(key)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _range(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0]:.4g} … {bounds[1]:.4g}"
+
+
+def cite(names: Annotated[Optional[list[str]], typer.Argument(help="Models; all if none is named.")] = None) -> None:
+    """Print the BibTeX of the models named and of their methods.
+
+    Example:
+
+        fastqmri cite vfa dti > references.bib
+    """
+    from fastqmri.core.references import bibtex
+
+    chosen = [entry(name) for name in names] if names else list(CATALOGUE.values())
+    keys = dict.fromkeys(
+        key
+        for one in chosen
+        for key in (*typical_model(one).references, *(k for m in one.methods for k in m.references))
+    )
+    typer.echo(bibtex(tuple(keys)))
+
+
+def validate(bids_dir: Annotated[Path, typer.Argument(help="Root of the BIDS dataset.")]) -> None:
+    """Say what would keep the scans of a BIDS dataset from being mapped. Exit code 1 if anything would.
+
+    Example:
+
+        fastqmri validate study
+    """
+    from fastqmri.io import validate as look
+
+    findings = look(bids_dir)
+    for finding in findings:
+        style = "red" if finding.level == "error" else "yellow"
+        console.print(f"[{style}]{finding.level}[/] {finding.path}", highlight=False)
+        console.print(f"  {finding.message}", markup=False, highlight=False, soft_wrap=True)
+    wrong = sum(finding.level == "error" for finding in findings)
+    console.print(f"{wrong} errors, {len(findings) - wrong} warnings")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def crlb(one: Entry, values: Mapping[str, Any]) -> None:
+    """Print the bound for one acquisition and a few tissues."""
+    from fastqmri.estimators import cramer_rao_bound
+
+    acquisition, notes = acquisition_of(one, values)
+    typical = acquisition is None
+    acquisition = acquisition or typical_acquisition(one.acquisition, one.name)
+    own = {name: values[name] for name in one.options if values.get(name) is not None}
+    model = one.build(acquisition, **own)
+    x = tissues(model, values["at"] or [])
+    signal = model.forward(x)
+    noise = values["noise_sd"] or signal.abs().amax(0) / values["snr"]
+    names, bounds = cramer_rao_bound(
+        model, x, noise, rician=values["noise_model"] == "rician", also_unknown=values["also_unknown"] or ()
+    )
+    settings = "; ".join(f"{name} {value}" for name, value in acquisition_records(one, acquisition))
+    console.print(f"{model.title}: {settings}" + (" (typical)" if typical else ""), highlight=False, soft_wrap=True)
+    console.print(_noise_words(values))
+    table = Table()
+    varied = [p for i, p in enumerate(model.parameters) if len(x[i].unique()) > 1] or list(model.parameters[1:2])
+    for parameter in varied:
+        table.add_column(f"{parameter.name} [{parameter.unit}]", justify="right")
+    truth = _truth_of(model, x, names)
+    for name in names:
+        table.add_column(f"sd {name}", justify="right")
+        table.add_column("%", justify="right")
+    for v in range(x.shape[1]):
+        row = [f"{float(x[model.parameters.index(p), v]):.5g}" for p in varied]
+        for k in range(len(names)):
+            row.append(f"{float(bounds[k, v]):.3g}")
+            row.append(f"{100 * float(bounds[k, v] / truth[k][v].abs()):.3g}" if float(truth[k][v]) else "")
+        table.add_row(*row)
+    console.print(table)
+    for note in notes:
+        console.print(f"Note: {note}", markup=False, highlight=False)
+
+
+def tissues(model: SignalModel, settings: list[str]) -> Any:
+    """(parameter, tissue) values from ``T1=0.8:0.2:2s`` settings; the middle of the priors otherwise.
+
+    Raises:
+        UnitError: a setting that can't be read.
+        UnknownNameError: a parameter that the model does not have.
+    """
+    import torch
+
+    names = [p.name for p in model.parameters]
+    chosen: dict[str, list[float]] = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        if name not in names:
+            raise UnknownNameError(f"--at {setting}", "the model has no such parameter.", f"Use {', '.join(names)}.")
+        if not text:
+            raise UnitError(f"--at {setting}", "there is no value.", f"Write {name}=VALUE with its unit.")
+        parameter = model.parameters[names.index(name)]
+        chosen[name] = [parameter_value(parameter, part) for part in text.split("/")]
+    columns = [
+        torch.tensor(chosen.get(p.name, [_middle(p)]), dtype=torch.float64) for p in model.parameters
+    ]
+    return torch.stack([axis.flatten() for axis in torch.meshgrid(*columns, indexing="ij")])
+
+
+def _middle(parameter: Any) -> float:
+    if parameter.nominal is not None:
+        return float(parameter.nominal)
+    low, high = parameter.prior
+    return float((low * high) ** 0.5) if low > 0 and high / low > 5 else (low + high) / 2
+
+
+def _truth_of(model: SignalModel, x: Any, names: tuple[str, ...]) -> list[Any]:
+    values = {p.name: x[i] for i, p in enumerate(model.parameters)}
+    values |= {d.parameter.name: d.evaluate(x)[0] for d in model.derived}
+    return [values[name] for name in names]
+
+
+def _noise_words(values: Mapping[str, Any]) -> str:
+    kind = "Rician" if values["noise_model"] == "rician" else "Gaussian"
+    if values["noise_sd"]:
+        return f"{kind} noise, standard deviation {values['noise_sd']:g}"
+    return f"{kind} noise, brightest sample / standard deviation = {values['snr']:g}"
+
+
+_CRLB_OPTIONS: list[inspect.Parameter] = [
+    option(
+        "at",
+        Optional[list[str]],
+        None,
+        "--at",
+        help="True parameters, NAME=VALUE with a unit, several values between slashes: T1=0.8s/1.3s B1=1.",
+    ),
+    option("snr", float, 50.0, "--snr", help="Brightest sample over the noise standard deviation."),
+    option("noise_sd", Optional[float], None, "--noise-sd", help="Noise standard deviation instead of --snr."),
+    option("noise_model", str, "gaussian", "--noise-model", help="gaussian or rician."),
+    option(
+        "also_unknown", Optional[list[str]], None, "--also-unknown", help="Known parameters to estimate too: B1."
+    ),
+]
+
+for _entry in CATALOGUE.values():
+    _text = (
+        f"Least standard deviation of every parameter of {_entry.name}.\n\n"
+        f"Example:\n\n    fastqmri crlb {_entry.name} --snr 50"
+    )
+    crlb_app.command(_entry.name, cls=VariadicCommand)(
+        model_command(_entry, _CRLB_OPTIONS, crlb, _text, needed=False)
+    )

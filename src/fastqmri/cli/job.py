@@ -1,0 +1,140 @@
+"""One measurement from images to maps and report: what `fit`, `run` and `demo` share."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastqmri.cli.console import progress_bar
+from fastqmri.core import Measurement, ParameterMaps
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fastqmri.estimators import Entry
+    from fastqmri.physics.signal import SignalModel
+    from fastqmri.report import InputRecord, Verdict
+
+
+@dataclass
+class Job:
+    """A measurement and how to map it.
+
+    Attributes:
+        title: for the report.
+        entry: of the catalogue.
+        measurement: what was measured.
+        command: that repeats the run.
+        method: of the entry, or ``auto``.
+        noise: ``gaussian`` or ``rician``.
+        options: of the model; those that the data decide are filled in.
+        inputs: rows for the report's table.
+        warnings: what the reader must know.
+        regions: (*voxels) labels to summarise by, or None.
+    """
+
+    title: str
+    entry: Entry
+    measurement: Measurement
+    command: str
+    method: str = "auto"
+    noise: str = "gaussian"
+    options: dict[str, Any] = field(default_factory=dict)
+    inputs: list[InputRecord] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    regions: Tensor | None = None
+
+    def model(self) -> SignalModel:
+        """The signal model, its open options decided by the data."""
+        decided = {**self.entry.options_for(self.measurement), **self.options}
+        return self.entry.build(self.measurement.acquisition, **decided)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job: maps, the names to write and show, how long it took."""
+
+    maps: ParameterMaps
+    model: SignalModel
+    names: tuple[str, ...]
+    seconds: float
+
+
+def mask_foreground(job: Job) -> None:
+    """Give a measurement without a mask the automatic one, and say so in the report."""
+    from fastqmri.estimators.screening import foreground
+    from fastqmri.report import InputRecord
+
+    if job.measurement.mask is not None:
+        return
+    mask = foreground(job.measurement.data)
+    job.measurement = dataclasses.replace(job.measurement, mask=mask)
+    share = 100 * float(mask.float().mean())
+    job.inputs.append(
+        InputRecord(
+            "", "mask", f"automatic: voxels above a tenth of the brightest signal ({share:.0f} % of all)", "images", True
+        )
+    )
+
+
+def estimate(job: Job) -> Outcome:
+    """Estimate the maps, with a progress bar."""
+    model = job.model()
+    begin = time.perf_counter()
+    with progress_bar(job.title) as progress:
+        estimator = job.entry.estimator(model, job.method, noise=job.noise, progress=progress)
+        maps = estimator.estimate(job.measurement)
+    names = tuple(name for name in job.entry.outputs if name in maps)
+    return Outcome(maps, model, names, time.perf_counter() - begin)
+
+
+def report(job: Job, outcome: Outcome, path: Path) -> Verdict:
+    """Write the report and its metrics."""
+    from fastqmri.report import ReportContent, write_report
+
+    method = job.entry.method(job.method)
+    name = f"{method.name}: {method.description}" + (", Rician likelihood" if job.noise == "rician" else "")
+    content = ReportContent(
+        title=job.title,
+        maps=outcome.maps,
+        measurement=job.measurement,
+        model=outcome.model,
+        method=name,
+        command=job.command,
+        inputs=tuple(job.inputs),
+        shown=tuple(n for n in outcome.names if not n.startswith("D") or n in ("D", "Dstar")),
+        references=references(job),
+        warnings=tuple(job.warnings),
+        seconds=outcome.seconds,
+        regions=job.regions,
+    )
+    return write_report(path, content)
+
+
+def references(job: Job) -> tuple[str, ...]:
+    """Bibliography keys of exactly the parts used."""
+    rician = ("gudbjartsson1995",) if job.noise == "rician" else ()
+    used = (*job.model().references, *job.entry.method(job.method).references, *rician)
+    return tuple(dict.fromkeys(used))
+
+
+def estimation(job: Job, label: str) -> Any:
+    """How the maps were made, for their sidecars."""
+    from fastqmri.core.references import doi
+    from fastqmri.io import Estimation
+
+    method = job.entry.method(job.method)
+    reference = next((found for key in references(job)[::-1] if (found := doi(key))), "")
+    algorithm = f"{job.model().title}; {method.description}; {job.noise} noise"
+    return Estimation(label, algorithm, f"doi:{reference}" if reference else "")
+
+
+def notes_of(job: Job, notes: Sequence[str], say: Callable[[str], None]) -> None:
+    """Keep notes for the report, and say them."""
+    for note in notes:
+        job.warnings.append(note)
+        say(note)

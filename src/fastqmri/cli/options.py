@@ -1,0 +1,207 @@
+"""Options of the model commands, made from the catalogue: every family gets its own, spelled the same everywhere."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import click
+import typer
+from typer.core import TyperCommand
+
+from fastqmri.core import (
+    Acquisition,
+    AcquisitionError,
+    DiffusionWeighted,
+    InversionRecovery,
+    LookLocker,
+    MultiEchoGradientEcho,
+    MultiEchoSpinEcho,
+    Parameter,
+    UnitError,
+    VariableFlipAngle,
+)
+from fastqmri.core.units import ANGLE, B_VALUE, DIFFUSIVITY, FREQUENCY, RATE, TIME, Dimension
+from fastqmri.core.units import parse_quantities, parse_quantity
+
+_TIMES = "Comma-separated, with a unit, like 10,20,30ms; a range is start:step:stop, like 10:10:320ms."
+_GROUP = "Acquisition"
+
+# field -> (flag, dimension, is a list, help)
+_FIELDS: dict[type[Acquisition], dict[str, tuple[str, Dimension, bool, str]]] = {
+    VariableFlipAngle: {
+        "flip_angle": ("--flip-angle", ANGLE, True, "Nominal flip angles, in the order of the images: 3deg,20deg."),
+        "repetition_time": ("--repetition-time", TIME, False, "Time between excitations: 15ms."),
+    },
+    InversionRecovery: {
+        "inversion_time": ("--inversion-time", TIME, True, f"Inversion times, in the order of the images. {_TIMES}"),
+        "repetition_time": ("--repetition-time", TIME, False, "Time between inversions: 10s."),
+    },
+    LookLocker: {
+        "inversion_time": ("--inversion-time", TIME, True, f"Times since the inversion. {_TIMES}"),
+    },
+    MultiEchoSpinEcho: {"echo_time": ("--echo-time", TIME, True, f"Echo times. {_TIMES}")},
+    MultiEchoGradientEcho: {"echo_time": ("--echo-time", TIME, True, f"Echo times. {_TIMES}")},
+    DiffusionWeighted: {
+        "b_value": ("--b-value", B_VALUE, True, "b-values where there is no .bval file: 0,500,1000s/mm2."),
+    },
+}
+_OPTIONAL = {(InversionRecovery, "repetition_time"), (DiffusionWeighted, "b_value")}
+_DIMENSION_OF_UNIT = {"s": TIME, "rad": ANGLE, "Hz": FREQUENCY, "1/s": RATE, "mm2/s": DIFFUSIVITY}
+
+
+class VariadicCommand(TyperCommand):
+    """A command whose list options take all that follows: ``--images a.nii.gz b.nii.gz``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the flag for every value, as click wants it."""
+        flags = {flag for p in self.params if isinstance(p, click.Option) and p.multiple for flag in p.opts}
+        spread: list[str] = []
+        current: str | None = None
+        fresh = False
+        for token in args:
+            if token.startswith("-") and not _is_number(token):
+                current = token if token in flags else None
+                fresh = current is not None
+                spread.append(token)
+            elif current and not fresh:
+                spread += [current, token]
+            else:
+                spread.append(token)
+                fresh = False
+        return super().parse_args(ctx, spread)
+
+
+def model_command(
+    entry: Any, more: Iterable[inspect.Parameter], body: Callable[..., None], description: str, *, needed: bool
+) -> Callable[..., None]:
+    """A typer callback for one model: its acquisition's options, its own options, then ``more``.
+
+    Args:
+        entry: of the catalogue.
+        more: further parameters.
+        body: called with the entry and all values by name.
+        description: the help text.
+        needed: whether the acquisition must be given (otherwise it has a typical default).
+    """
+    parameters = [*_acquisition_parameters(entry, needed), *_own_parameters(entry), *more]
+    parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
+
+    def command(**values: Any) -> None:
+        body(entry, values)
+
+    command.__doc__ = description
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+def option(
+    name: str, kind: Any, default: Any, *flags: str, help: str, group: str | None = None
+) -> inspect.Parameter:
+    """A keyword parameter that typer turns into an option; without a default it is required."""
+    annotation = Annotated[kind, typer.Option(*flags, help=help, rich_help_panel=group)]
+    given = {} if default is ... else {"default": default}
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, **given)
+
+
+def acquisition_of(entry: Any, values: Mapping[str, Any], image: Path | None = None) -> tuple[Acquisition | None, list[str]]:
+    """The acquisition that the options describe, or None if they don't; and notes for the user.
+
+    Raises:
+        AcquisitionError: b-values given twice or not at all.
+        UnitError, PlausibilityError: as the acquisition's.
+    """
+    kind = entry.acquisition
+    if kind is DiffusionWeighted and values.get("bval") is not None:
+        return _from_files(values, image)
+    fields = {}
+    for name, (flag, dimension, is_list, _) in _FIELDS[kind].items():
+        text = values.get(name)
+        if text is not None:
+            parse = parse_quantities if is_list else parse_quantity
+            fields[name] = parse(text, dimension, name=flag)
+    if not fields:
+        return None, []
+    return kind(**fields), []
+
+
+def acquisition_records(entry: Any, acquisition: Acquisition) -> list[tuple[str, str]]:
+    """(name, value with unit) of every field, for the report."""
+    from fastqmri.core.units import format_quantity
+
+    records = []
+    for name, (flag, dimension, is_list, _) in _FIELDS[entry.acquisition].items():
+        value = getattr(acquisition, name)
+        if value is not None:
+            numbers = value if is_list else (value,)
+            records.append((flag.lstrip("-").replace("-", " "), ", ".join(format_quantity(v, dimension) for v in numbers)))
+    return records
+
+
+def parameter_value(parameter: Parameter, text: str) -> float:
+    """A parameter's value from ``1.2s`` or, for quantities without a unit, ``0.3``.
+
+    Raises:
+        UnitError: no number, or no unit where one is needed.
+    """
+    dimension = _DIMENSION_OF_UNIT.get(parameter.unit)
+    if dimension is not None:
+        return parse_quantity(text, dimension, name=parameter.name)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UnitError(f"{parameter.name} = {text!r}", "it is not a number.", f"Write {parameter.name}=1.0.")
+    return value
+
+
+def _acquisition_parameters(entry: Any, needed: bool) -> list[inspect.Parameter]:
+    kind = entry.acquisition
+    parameters = []
+    for name, (flag, _, _, text) in _FIELDS[kind].items():
+        required = needed and (kind, name) not in _OPTIONAL
+        parameters.append(
+            option(name, str if required else Optional[str], ... if required else None, flag, help=text, group=_GROUP)
+        )
+    if kind is DiffusionWeighted:
+        parameters += [
+            option("bval", Optional[Path], None, "--bval", help="FSL b-values, s/mm2.", group=_GROUP),
+            option("bvec", Optional[Path], None, "--bvec", help="FSL gradient directions.", group=_GROUP),
+        ]
+    return parameters
+
+
+def _own_parameters(entry: Any) -> list[inspect.Parameter]:
+    parameters = []
+    for name, choices in entry.options.items():
+        if choices == (False, True):
+            parameters.append(
+                option(name, bool, False, f"--{name}", help="Fit a constant noise floor under the decay.", group="Model")
+            )
+        else:
+            default = None if name == "signal" else choices[0]
+            text = f"One of {', '.join(choices)}." + (" Default: what the images hold." if default is None else "")
+            parameters.append(option(name, Optional[str], default, f"--{name}", help=text, group="Model"))
+    return parameters
+
+
+def _from_files(values: Mapping[str, Any], image: Path | None) -> tuple[Acquisition, list[str]]:
+    from fastqmri.io import read_diffusion, read_gradients
+
+    if values.get("b_value") is not None:
+        raise AcquisitionError("--bval and --b-value", "both state the b-values.", "Give one of them.")
+    if image is not None:
+        return read_diffusion(image, values["bval"], values.get("bvec"))
+    import torch
+
+    b_values, b_vectors, notes = read_gradients(values["bval"], values.get("bvec"), -torch.eye(4))
+    return DiffusionWeighted(b_value=b_values, b_vector=b_vectors), notes
+
+
+def _is_number(token: str) -> bool:
+    return token[1:2].isdigit() or token[1:2] == "."

@@ -1,0 +1,124 @@
+"""``fastqmri simulate MODEL``: a digital phantom as files, with its truth."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fastqmri.cli.console import console
+from fastqmri.cli.options import VariadicCommand, acquisition_of, model_command, option
+from fastqmri.core import OutputError
+from fastqmri.estimators import CATALOGUE
+from fastqmri.phantoms import typical_acquisition
+
+if TYPE_CHECKING:
+    from fastqmri.core import Acquisition
+    from fastqmri.estimators import Entry
+
+app = typer.Typer(no_args_is_help=True, help="Simulate a phantom with known truth.", rich_markup_mode="rich")
+
+
+def simulate(entry: Entry, values: Mapping[str, Any]) -> None:
+    """Write images, mask, known maps, truth and labels of a phantom."""
+    import torch
+
+    from fastqmri.io import write_image, write_json
+    from fastqmri.phantoms import vials
+
+    out = Path(values["out"])
+    if out.exists() and any(out.iterdir()) and not values["force"]:
+        raise OutputError(f"{out} is not empty", "its files might be overwritten.", "Choose another --out, or --force.")
+    acquisition, _ = acquisition_of(entry, values)
+    acquisition = acquisition or typical_acquisition(entry.acquisition, entry.name)
+    own = {name: values[name] for name in entry.options if values.get(name) is not None}
+    model = entry.build(acquisition, **own)
+    generator = torch.Generator().manual_seed(values["seed"])
+    size, slices = values["size"], values["slices"]
+    phantom = vials(model, generator, shape=(size, size, slices), snr=values["snr"])
+    measurement = phantom.measurement
+    images = _write_images(out, measurement, write_image)
+    assert measurement.mask is not None
+    write_image(out / "mask.nii.gz", measurement.mask.to(torch.uint8), measurement.affine, name="mask", unit="1")
+    write_image(out / "labels.nii.gz", phantom.labels.to(torch.uint8), measurement.affine, name="vial", unit="1")
+    for name, value in measurement.known.items():
+        write_image(out / f"{name}.nii.gz", value, measurement.affine, name=name, unit="fraction")
+    for parameter, value in zip(model.parameters, phantom.truth, strict=True):
+        path = out / "truth" / f"{parameter.name}.nii.gz"
+        write_image(path, value.float(), measurement.affine, name=parameter.name, unit=parameter.unit)
+    command = _fit_command(entry, acquisition, measurement.known, images, out)
+    write_json(
+        out / "simulation.json",
+        {
+            "Model": entry.name,
+            "Equation": model.equation,
+            "Acquisition": acquisition.model_dump(),
+            "Units": "SI; b-values in s/mm2, diffusivities in mm2/s",
+            "NoiseStandardDeviation": phantom.noise,
+            "SNR": values["snr"],
+            "Seed": values["seed"],
+            "FitCommand": command,
+        },
+    )
+    console.print(f"Phantom in {out}; map it with\n\n  {command}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _write_images(out: Path, measurement: Any, write_image: Any) -> list[str]:
+    """4D images (contrast last), magnitude and phase where they are complex; options that name them."""
+    data = measurement.data.movedim(0, -1)
+    if not data.is_complex():
+        write_image(out / "images.nii.gz", data, measurement.affine, name="images", unit="arbitrary")
+        return [f"--images {out / 'images.nii.gz'}"]
+    write_image(out / "magnitude.nii.gz", data.abs(), measurement.affine, name="magnitude", unit="arbitrary")
+    write_image(out / "phase.nii.gz", data.angle(), measurement.affine, name="phase", unit="rad")
+    return [f"--images {out / 'magnitude.nii.gz'}", f"--phase {out / 'phase.nii.gz'}"]
+
+
+def _fit_command(
+    entry: Entry, acquisition: Acquisition, known: Mapping[str, Any], images: list[str], out: Path
+) -> str:
+    words = [f"fastqmri fit {entry.name}", *images]
+    fields = acquisition.model_dump()
+    if "b_value" in fields:
+        words += _write_gradients(out, fields)
+    for name, value in fields.items():
+        if name in ("b_value", "b_vector") or value is None:
+            continue
+        numbers = value if isinstance(value, tuple) else (value,)
+        unit = "rad" if name == "flip_angle" else "s"
+        words.append(f"--{name.replace('_', '-')} {','.join(f'{n:.9g}{unit}' for n in numbers)}")
+    words += [f"--{name.lower()} {out / f'{name}.nii.gz'}" for name in known]
+    return " ".join([*words, f"--mask {out / 'mask.nii.gz'}", f"--regions {out / 'labels.nii.gz'}", f"--out {out / 'maps'}"])
+
+
+def _write_gradients(out: Path, fields: Mapping[str, Any]) -> list[str]:
+    from fastqmri.io import write_text
+
+    write_text(out / "images.bval", " ".join(f"{b:g}" for b in fields["b_value"]) + "\n")
+    if fields["b_vector"] is None:
+        return [f"--bval {out / 'images.bval'}"]
+    # FSL's first component points the other way in images of positive determinant, as these are
+    columns = list(zip(*fields["b_vector"], strict=True))
+    rows = [[-v for v in columns[0]], columns[1], columns[2]]
+    write_text(out / "images.bvec", "\n".join(" ".join(f"{v:.9f}" for v in row) for row in rows) + "\n")
+    return [f"--bval {out / 'images.bval'}", f"--bvec {out / 'images.bvec'}"]
+
+
+_OPTIONS: list[inspect.Parameter] = [
+    option("out", Path, ..., "--out", "-o", help="Folder for the files; made if missing."),
+    option("snr", float, 50.0, "--snr", help="Brightest sample of the median vial over the noise."),
+    option("size", int, 96, "--size", help="Voxels along each side of a slice."),
+    option("slices", int, 5, "--slices", help="Number of slices."),
+    option("seed", int, 0, "--seed", help="Same seed, same bytes."),
+    option("force", bool, False, "--force", help="Write into a folder that is not empty."),
+]
+
+for _entry in CATALOGUE.values():
+    _text = (
+        f"Simulate a phantom of vials for {_entry.name}, with truth.\n\n"
+        f"Example:\n\n    fastqmri simulate {_entry.name} --snr 50 --seed 1 --out phantom"
+    )
+    app.command(_entry.name, cls=VariadicCommand)(model_command(_entry, _OPTIONS, simulate, _text, needed=False))

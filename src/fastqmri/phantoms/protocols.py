@@ -1,0 +1,64 @@
+"""Ordinary acquisitions to simulate with when nobody asks for a special one."""
+
+from __future__ import annotations
+
+import math
+
+from fastqmri.core import (
+    Acquisition,
+    DiffusionWeighted,
+    InversionRecovery,
+    LookLocker,
+    MultiEchoGradientEcho,
+    MultiEchoSpinEcho,
+    UnknownNameError,
+    VariableFlipAngle,
+)
+
+_TYPICAL: dict[type[Acquisition], Acquisition] = {
+    VariableFlipAngle: VariableFlipAngle(
+        flip_angle=("3deg", "6deg", "9deg", "13deg", "18deg", "25deg"), repetition_time="15ms"
+    ),
+    InversionRecovery: InversionRecovery(
+        inversion_time=("50ms", "150ms", "300ms", "600ms", "1s", "1.6s", "2.4s", "4s"), repetition_time="10s"
+    ),
+    LookLocker: LookLocker(inversion_time=tuple(0.05 + 0.15 * i for i in range(20))),
+    MultiEchoSpinEcho: MultiEchoSpinEcho(echo_time=tuple(0.01 * i for i in range(1, 33))),
+    MultiEchoGradientEcho: MultiEchoGradientEcho(echo_time=tuple(0.005 * i for i in range(1, 9))),
+}
+_IVIM_B_VALUES = (0, 10, 20, 30, 50, 80, 120, 200, 300, 400, 500, 600, 800, 1000)
+
+
+def typical_acquisition(kind: type[Acquisition], model: str = "") -> Acquisition:
+    """A typical acquisition of a family.
+
+    Args:
+        kind: class of the acquisition.
+        model: name in the catalogue, where a family serves several (``dti``, ``adc``, ``ivim``).
+
+    Raises:
+        UnknownNameError: no such family.
+    """
+    if kind is DiffusionWeighted:
+        if model == "dti":
+            directions = spiral_directions(32)
+            return DiffusionWeighted(
+                b_value=(0.0,) * 4 + (1000.0,) * 32, b_vector=((0.0, 0.0, 0.0),) * 4 + directions
+            )
+        return DiffusionWeighted(b_value=_IVIM_B_VALUES if model == "ivim" else (0, 200, 500, 800, 1200))
+    if kind not in _TYPICAL:
+        raise UnknownNameError(
+            f"acquisition {kind.__name__}", "it has no typical protocol.", "Give its values on the command line."
+        )
+    return _TYPICAL[kind]
+
+
+def spiral_directions(count: int) -> tuple[tuple[float, float, float], ...]:
+    """Unit vectors spread evenly over half a sphere along a spiral of golden angles."""
+    golden = math.pi * (1 + math.sqrt(5))
+    directions = []
+    for i in range(count):
+        z = 1 - (i + 0.5) / count
+        radius = math.sqrt(1 - z * z)
+        directions.append((radius * math.cos(golden * i), radius * math.sin(golden * i), z))
+    return tuple(directions)
