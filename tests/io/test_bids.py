@@ -230,6 +230,38 @@ def test_inversion_recovery_without_repetition_time(tmp_path: Path):
     assert collection.acquisition.repetition_time is None
 
 
+@pytest.mark.parametrize(("repetition", "kept"), [(2.55, 2.55), (0.006, None)])
+def test_repetition_time_of_the_readout_is_not_that_of_the_inversions(
+    tmp_path: Path, repetition: float, kept: float | None
+):
+    """RepetitionTimeExcitation holds the one or the other, as datasets are written."""
+    dataset = Dataset(tmp_path)
+    builders.add_irt1(dataset)
+    dataset.json("IRT1.json", {"RepetitionTimeExcitation": repetition})
+    collection = only(dataset)
+    assert collection.acquisition.repetition_time == kept
+    assert any("RepetitionTimeExcitation" in w for w in collection.warnings)
+
+
+def test_numbers_written_as_text_throughout(tmp_path: Path):
+    """As older official examples are."""
+    dataset = Dataset(tmp_path)
+    builders.add_vfa(dataset)
+    common = {"PulseSequenceType": "SPGR", "RepetitionTime": "0.0150", "MagneticFieldStrength": "3"}
+    dataset.json("VFA.json", common)
+    for i, angle in enumerate(builders.FLIP_ANGLES):
+        dataset.json(f"sub-01/anat/sub-01_flip-{i + 1}_VFA.json", {"FlipAngle": f"{angle:g}"})
+    collection = only(dataset)
+    assert collection.problem is None
+    assert collection.acquisition.repetition_time == 0.015
+    assert collection.constants == {
+        "PulseSequenceType": "SPGR",
+        "MagneticFieldStrength": 3,
+        "RepetitionTime": 0.015,
+    }
+    assert sum("is text" in w for w in collection.warnings) == 6
+
+
 def test_one_image_is_not_enough(tmp_path: Path):
     dataset = Dataset(tmp_path)
     builders.add_vfa(dataset, flip_angles=(3.0, 20.0))
@@ -417,7 +449,16 @@ def test_b1_meant_for_another_scan_is_not_taken(tmp_path: Path):
     dataset = Dataset(tmp_path)
     builders.add_vfa(dataset)
     dataset.json("sub-01/fmap/sub-01_TB1map.json", {"IntendedFor": ["bids::sub-01/anat/sub-01_T1w.nii.gz"]})
+    dataset.image("sub-01/anat/sub-01_T1w", np.ones(SHAPE, np.float32), {})
     assert only(dataset).b1_map is None
+
+
+def test_b1_meant_for_the_map_to_be_made_is_taken(tmp_path: Path):
+    """As BIDS's own qMRI example has it."""
+    dataset = Dataset(tmp_path)
+    builders.add_vfa(dataset)
+    dataset.json("sub-01/fmap/sub-01_TB1map.json", {"IntendedFor": ["bids::sub-01/anat/sub-01_T1map.nii.gz"]})
+    assert only(dataset).b1_map is not None
 
 
 def test_several_b1_maps_are_mentioned(tmp_path: Path):

@@ -13,7 +13,7 @@ from fastqmri.io.sidecars import SidecarReader
 def find_b1_map(
     images: Sequence[Path], reader: SidecarReader, subject_folder: Path
 ) -> tuple[Path | None, list[str]]:
-    """The B1+ map of a scan: raw before derivative, one intended for the scan before one that is silent.
+    """The B1+ map of a scan: one intended for it, else one that names no image at all; raw ones first.
 
     Args:
         images: of the scan.
@@ -30,10 +30,10 @@ def find_b1_map(
     for base in _bases(reader.root):
         own = reader if base == reader.root else SidecarReader(base)
         for path in _images(base / subject_folder / "fmap", "_TB1map"):
-            targets = own.read(path).fields.get("IntendedFor")
-            if targets is None:
+            targets = _targets(own.read(path).fields.get("IntendedFor"), reader.root, subject_folder)
+            if not targets:
                 silent.append(path)
-            elif any(_is_target(str(t), images, reader.root) for t in _as_list(targets)):
+            elif not targets.isdisjoint(images):
                 intended.append(path)
     candidates = intended or silent
     if not candidates:
@@ -83,15 +83,18 @@ def _images(folder: Path, ending: str) -> Iterator[Path]:
             yield path
 
 
-def _is_target(target: str, images: Sequence[Path], root: Path) -> bool:
-    """Whether an ``IntendedFor`` entry, a BIDS URI or a path below the subject, names one of the images."""
-    relative = target.split(":", 2)[2] if target.startswith("bids:") and target.count(":") >= 2 else target
-    for image in images:
-        from_root = image.relative_to(root).as_posix()
-        if relative in (from_root, from_root.partition("/")[2]):
-            return True
-    return False
+def _targets(intended_for: object, root: Path, subject_folder: Path) -> set[Path]:
+    """Images of the dataset that ``IntendedFor`` names, by BIDS URI or by a path below the subject.
 
-
-def _as_list(value: object) -> list[object]:
-    return value if isinstance(value, list) else [value]
+    Entries that name no image are passed over: maps are often meant for a result that does not exist yet.
+    """
+    entries = intended_for if isinstance(intended_for, list) else [intended_for]
+    found = set()
+    for entry in entries:
+        relative = str(entry)
+        if relative.startswith("bids:"):
+            relative = relative.split(":", 2)[-1]
+        for base in (root, root / subject_folder.parts[0]):
+            if (base / relative).is_file():
+                found.add(base / relative)
+    return found

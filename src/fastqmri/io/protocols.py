@@ -26,17 +26,14 @@ _LONGEST_SPOILED = 2.0
 """Repetition time, in s, beyond which a spoiled gradient echo would carry no T1 weighting at all."""
 _FIELD = (0.05, 14.0)
 """Field strengths of scanners in T."""
-_KEPT = (
+_KEPT_TEXTS = ("Manufacturer", "ManufacturersModelName", "PulseSequenceType", "ParallelAcquisitionTechnique")
+_KEPT_NUMBERS = (
     "MagneticFieldStrength",
-    "Manufacturer",
-    "ManufacturersModelName",
-    "PulseSequenceType",
     "EchoTime",
     "FlipAngle",
     "RepetitionTime",
     "ParallelReductionFactorInPlane",
     "ParallelReductionFactorOutOfPlane",
-    "ParallelAcquisitionTechnique",
     "PartialFourier",
 )
 """Fields that the maps' sidecars take over where all images agree."""
@@ -114,9 +111,12 @@ def _variable_flip_angle(sidecars: Sequence[Sidecar]) -> Acquisition:
 def _inversion_recovery(sidecars: Sequence[Sidecar]) -> Acquisition:
     times = _one_each(sidecars, "InversionTime")
     name = sidecars[0].first_of("RepetitionTimePreparation", "RepetitionTime", "RepetitionTimeExcitation")
-    return InversionRecovery(
-        inversion_time=times, repetition_time=None if name is None else _common(sidecars, name)
-    )
+    repetition = None if name is None else _common(sidecars, name)
+    if name == "RepetitionTimeExcitation" and repetition is not None and repetition < max(times):
+        # the readout's own repetition, not that of the inversions, which nothing states then
+        sidecars[0].warnings.append(f"{name} is shorter than an inversion time; it was not used.")
+        repetition = None
+    return InversionRecovery(inversion_time=times, repetition_time=repetition)
 
 
 def _spin_echoes(sidecars: Sequence[Sidecar]) -> Acquisition:
@@ -177,8 +177,8 @@ def _common(sidecars: Sequence[Sidecar], name: str) -> float:
 def _check_field_strength(sidecars: Sequence[Sidecar]) -> None:
     name = "MagneticFieldStrength"
     for sidecar in sidecars:
-        value = sidecar.fields.get(name)
-        if isinstance(value, int | float) and not _FIELD[0] <= value <= _FIELD[1]:
+        value = _number(sidecar.fields.get(name))
+        if value is not None and not _FIELD[0] <= value <= _FIELD[1]:
             raise PlausibilityError(
                 f"{name} = {value:g} in {sidecar.sources[name]}",
                 f"scanners have {_FIELD[0]:g} to {_FIELD[1]:g} T.",
@@ -197,9 +197,19 @@ def _repeated(acquisition: Acquisition) -> list[str]:
 
 
 def _constants(sidecars: Sequence[Sidecar]) -> dict[str, Any]:
-    first = sidecars[0].fields
-    return {
-        name: first[name]
-        for name in _KEPT
-        if name in first and all(sidecar.fields.get(name) == first[name] for sidecar in sidecars)
-    }
+    constants: dict[str, Any] = {}
+    for name in (*_KEPT_TEXTS, *_KEPT_NUMBERS):
+        values = [sidecar.fields.get(name) for sidecar in sidecars]
+        value = _number(values[0]) if name in _KEPT_NUMBERS else values[0]
+        if value is not None and all(other == values[0] for other in values):
+            constants[name] = value
+    return constants
+
+
+def _number(value: Any) -> float | None:
+    """A JSON number, also one written as text; None for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) and not isinstance(value, bool) else None
