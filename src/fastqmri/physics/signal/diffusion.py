@@ -226,7 +226,7 @@ def principal_direction(elements: Tensor) -> Tensor:
     crosses = torch.stack([torch.linalg.cross(rows[i], rows[j], dim=0) for i, j in ((0, 1), (0, 2), (1, 2))])
     cross, length = _longest(crosses)
     direction = cross / torch.where(length > 0, length, torch.ones_like(length))
-    # where two eigenvalues are equally large, the rows are parallel and what is left of their product is rounding
+    # where two eigenvalues are equally large, rows are parallel and their product is nothing but rounding
     row, size = _longest(rows)
     normal = row / torch.where(size > 0, size, torch.ones_like(size))
     direction = direction - normal * (normal * direction).sum(0)

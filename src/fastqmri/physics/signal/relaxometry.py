@@ -70,7 +70,7 @@ class SpoiledGradientEcho(SignalModel):
         return m0 * unit, torch.stack([unit, by_t1, by_b1], 1)
 
     def _steady_state(self, t1: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-        """1 - E and 1 - E cos α, exact also in float32, where TR << T1 and small angles cancel nearly all of it."""
+        """1 - E and 1 - E cos α without cancellation: float32 is exact also for TR << T1 and small angles."""
         recovered = -torch.expm1(-self.acquisition.repetition_time / t1)
         return recovered, recovered + (1 - recovered) * 2 * torch.sin(angle / 2) ** 2
 
