@@ -109,7 +109,7 @@ def scale_of(name: str, values: Floats) -> Scale:
         kind = f"{table}, reversed" if name.startswith("R") else table
         return Scale(f"{kind}, logarithmic", relaxometry_table(name, low, high), low, high, logarithmic=True)
     if name in _GREY:
-        return grey_scale(low, high)
+        return Scale("grey", _with_black(_grey(0.1)), low, high)
     if name == "phase":
         return Scale("romaO, cyclic", _with_black(crameri("romaO")), low, high)
     if _centre(name, values) is not None:
@@ -122,9 +122,9 @@ def uncertainty_scale(values: Floats) -> Scale:
     return Scale("acton", _with_black(crameri("acton")), 0.0, _rounded_up(_percentile(values, _TOP, 1.0)))
 
 
-def grey_scale(low: float, high: float) -> Scale:
-    """Scale of measured images."""
-    return Scale("grey", _with_black(_grey()), low, high)
+def image_scale(low: float, high: float) -> Scale:
+    """Scale of measured images: from black to white."""
+    return Scale("grey", _grey(0.0), low, high)
 
 
 def window(name: str, values: Floats) -> tuple[float, float]:
@@ -175,9 +175,9 @@ def _rounded_up(value: float) -> float:
     return decade * next(step for step in _ROUND if step * decade >= value * (1 - 1e-9))
 
 
-def _grey() -> Floats:
-    """Greys that stay clear of the black of invalid voxels."""
-    return np.repeat(np.linspace(0.1, 1.0, ENTRIES)[:, None], 3, axis=1)
+def _grey(darkest: float) -> Floats:
+    """Greys up to white; a darkest one above 0 stays clear of the black of invalid voxels."""
+    return np.repeat(np.linspace(darkest, 1.0, ENTRIES)[:, None], 3, axis=1)
 
 
 def _with_black(table: Floats) -> Floats:

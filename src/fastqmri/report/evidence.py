@@ -151,11 +151,18 @@ def axis_of(model: SignalModel, direction: Tensor | None = None) -> Axis:
         return Axis(
             "volume, by b-value, then by angle to the main direction", ranks, ranks[order], None, order
         )
-    label, factor = _ABSCISSAE.get(acquisition.varies, (f"{acquisition.varies.replace('_', ' ')} (ms)", 1e3))
+    label, factor = _abscissa(acquisition)
     start = 0.0 if acquisition.varies == "b_value" else min(values.min(), 0.01 * values.max())
     dense = np.linspace(start, values.max(), _CURVE_POINTS)
     order = np.argsort(values, kind="stable")
     return Axis(label, values * factor, dense * factor, _resampled(model, dense), order)
+
+
+def contrast_names(acquisition: Acquisition) -> tuple[str, list[str]]:
+    """Label of what varies, with its unit, and its value for every contrast."""
+    label, factor = _abscissa(acquisition)
+    values = array(acquisition.tensor(acquisition.varies)) * factor
+    return label, [plain(float(f"{value:.4g}")) for value in values]
 
 
 def excluded_samples(signal: Tensor, limit: float, non_negative: bool) -> NDArray[np.bool_]:
@@ -183,12 +190,10 @@ def residuals_by_contrast(content: ReportContent, numbers: Numbers) -> Contrasts
     measured, fitted = _signals(content.measurement, chosen), content.model(x)
     if fitted.is_complex():
         measured, fitted = measured.abs(), fitted.abs()
-    axis = axis_of(content.model)
-    label, names = axis.label, [plain(float(f"{v:.4g}")) for v in axis.values[axis.order]]
-    if axis.model is None:
-        label, names = "volume, by b-value", [str(i) for i in range(len(names))]
-    residuals = (array(measured) - array(fitted))[axis.order] / (numbers.noise or 1.0)
-    return Contrasts(label, tuple(names), residuals)
+    label, names = contrast_names(content.measurement.acquisition)
+    order = axis_of(content.model).order
+    residuals = (array(measured) - array(fitted))[order] / (numbers.noise or 1.0)
+    return Contrasts(label, tuple(names[i] for i in order), residuals)
 
 
 def _fit(content: ReportContent, voxel: int, x: Tensor, limit: float) -> Fit:
@@ -218,6 +223,12 @@ def _signals(measurement: Measurement, voxels: Sequence[int] | NDArray[np.int64]
     """Measured signals (contrast, voxel) at flat indices."""
     index = torch.as_tensor(voxels, dtype=torch.long)
     return measurement.data.detach().cpu().reshape(len(measurement.data), -1)[:, index]
+
+
+def _abscissa(acquisition: Acquisition) -> tuple[str, float]:
+    """Label of what varies, and the factor to the unit in it."""
+    name = acquisition.varies
+    return _ABSCISSAE.get(name, (f"{name.replace('_', ' ')} (ms)", 1e3))
 
 
 def _resampled(model: SignalModel, values: Floats) -> SignalModel:

@@ -15,6 +15,7 @@ from fastqmri.report.metrics import cell, metrics_paths
 from fastqmri.report.pages import render
 from fastqmri.report.prose import versions
 from fastqmri.report.quantities import DisplayUnit, display_unit, plain
+from fastqmri.report.sections import LEADING
 from fastqmri.report.statistics import WHOLE
 
 
@@ -66,12 +67,13 @@ def write_index(path: Path, reports: Sequence[Path]) -> None:
         OutputError: a file can't be written.
     """
     scans = [read_scan(report, path.parent) for report in reports]
-    names = tuple(dict.fromkeys(name for scan in scans for name in scan.medians))
+    names = tuple(dict.fromkeys(name for scan in scans for name in list(scan.medians)[:LEADING]))
     rows = [(scan, [_shown(scan, name) for name in names]) for scan in scans]
     levels = {level: sum(scan.level == level for scan in scans) for level in ("ok", "check", "fail")}
-    strips = [_strip(name, [scan for scan in scans if name in scan.medians]) for name in names]
+    shared = {name: [scan for scan in scans if name in scan.medians] for name in names}
+    strips = [_strip(name, holders) for name, holders in shared.items() if len(holders) > 1]
     context = {"names": names, "rows": rows, "levels": levels, "strips": strips, "versions": versions()}
-    write_text(path.with_suffix(".tsv"), _table(scans, names))
+    write_text(path.with_suffix(".tsv"), _table(scans))
     write_text(path, render("index.html.j2", context))
 
 
@@ -121,7 +123,10 @@ def _strip(name: str, scans: Sequence[Scan]) -> Strip:
 
     unit = _unit(name, scans[0].medians[name][1])
     values = [scan.medians[name][0] * unit.factor for scan in scans]
-    ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(min(values), max(values))
+    # Equal medians must not be drawn as a spread: a strip spans a fifth of its values at least.
+    margin = max(0.0, 0.1 * max(abs(value) for value in values) - (max(values) - min(values)) / 2) or 1e-12
+    locator = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+    ticks = locator.tick_values(min(values) - margin, max(values) + margin)
     low, high = float(ticks[0]), float(ticks[-1])
 
     def place(value: float) -> float:
@@ -134,8 +139,9 @@ def _strip(name: str, scans: Sequence[Scan]) -> Strip:
     )
 
 
-def _table(scans: Sequence[Scan], names: Sequence[str]) -> str:
-    """One row per scan, medians in the units of the maps."""
+def _table(scans: Sequence[Scan]) -> str:
+    """One row per scan, medians of all shown parameters in the units of the maps."""
+    names = tuple(dict.fromkeys(name for scan in scans for name in scan.medians))
     lines = ["\t".join(["scan", "model", "verdict", *(f"{name}_median" for name in names)])]
     for scan in scans:
         medians = (cell(scan.medians[name][0]) if name in scan.medians else "n/a" for name in names)

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastqmri.core.references import author_year
 from fastqmri.report.content import ReportContent
-from fastqmri.report.quantities import acquisition_phrases, grouped, number
+from fastqmri.report.quantities import acquisition_phrases, count, grouped, number
 from fastqmri.report.statistics import Numbers
 
 
@@ -34,7 +34,7 @@ def methods_text(content: ReportContent, numbers: Numbers) -> str:
         f"“{model.title}”, S = {model.equation}, by {content.method}{f' ({cited})' if cited else ''}.",
         *(f"{name} was measured separately and held fixed." for name in content.measurement.known),
         _noise_sentence(numbers),
-        f"Of {grouped(total)} voxels inside the mask, {grouped(trusted)} carried no quality flag; "
+        f"Of {count(total)} inside the mask, {grouped(trusted)} carried no quality flag; "
         "only these enter medians and quartiles.",
         f"Software: fastqmri {_version('fastqmri')}, PyTorch {_version('torch')}.",
     ]

@@ -12,7 +12,7 @@ from fastqmri.core import Parameter
 from fastqmri.core.references import bibtex, citation, doi
 from fastqmri.physics.signal.diffusion import TENSOR_ELEMENTS
 from fastqmri.report import evidence, figures
-from fastqmri.report.colours import Floats, Scale, grey_scale, scale_of, uncertainty_scale, window
+from fastqmri.report.colours import Floats, Scale, image_scale, scale_of, uncertainty_scale, window
 from fastqmri.report.content import ReportContent
 from fastqmri.report.figures import ColourBar, Picture
 from fastqmri.report.mosaic import plan
@@ -73,7 +73,7 @@ class Page:
         """All that the template asks for."""
         content = self.content
         references = tuple(dict.fromkeys((*content.references, *COLOUR_REFERENCES)))
-        blocks = [self._block(name) for name in content.shown]
+        blocks = [*(self._block(name) for name in content.shown), *self._known_blocks()]
         return {
             "title": content.title,
             "model": self.model,
@@ -88,7 +88,7 @@ class Page:
             "slices": self.mosaic.description,
             "tile": self._flag_view.picture.width,
             "blocks": blocks[:LEADING],
-            "further": [*blocks[LEADING:], *self._known_blocks()],
+            "further": blocks[LEADING:],
             "directions": self._directions(),
             "flags": self._flag_rows(),
             "flag_view": self._flag_view,
@@ -123,9 +123,11 @@ class Page:
         shown = np.stack([image[self.numbers.inside] for image in images])
         finite = shown[np.isfinite(shown)]
         low, high = np.percentile(finite, (0, 99)) if finite.size else (0.0, 1.0)
-        scale = grey_scale(min(float(low), 0.0), max(float(high), float(low) + 1e-30))
-        which = ", ".join(str(i) for i in chosen)
-        alt = f"Measured images {which} of {len(data)} (counted from 0), one slice, common grey window"
+        scale = image_scale(min(float(low), 0.0), max(float(high), float(low) + 1e-30))
+        label, names = evidence.contrast_names(self.content.measurement.acquisition)
+        which = f"{len(chosen)} of the {len(data)}" if len(chosen) < len(data) else f"The {len(data)}"
+        alt = f"{which} measured images in one slice and one grey window: {label} "
+        alt += ", ".join(names[i] for i in chosen)
         return figures.images_picture(images, scale, self.mosaic, alt)
 
     def _block(self, name: str) -> Block:
