@@ -16,7 +16,15 @@ from tests import builders
 from tests.builders import AFFINE, SHAPE, Dataset
 
 from fastqmri.core import Flag, OutputError, Parameter, ParameterMaps, VariableFlipAngle
-from fastqmri.io import Collection, Estimation, find_collections, read_image, write_derivatives, write_plain
+from fastqmri.io import (
+    Collection,
+    Estimation,
+    find_collections,
+    read_image,
+    write_derivatives,
+    write_plain,
+    write_text,
+)
 
 ESTIMATION = Estimation("nlls", "Non-linear least squares", "doi:10.1000/1", details={"SoftwareVersion": "1"})
 UNITS = {"T1": "s", "R1": "1/s", "T2": "s", "T2star": "s", "FA": "1", "MD": "mm2/s", "B0": "Hz"}
@@ -162,7 +170,7 @@ def test_names_and_sidecars(tmp_path: Path):
     assert content["MagneticFieldStrength"] == 3
     assert content["EchoTime"] == 0.003
     assert len((out / "README.md").read_text()) > 150
-    assert (out / ".bidsignore").read_text().splitlines() == ["*.html", "*_residual.*"]
+    assert (out / ".bidsignore").read_text().splitlines() == ["*.html", "*_residual.*", "/reports"]
 
 
 def test_dataset_description(tmp_path: Path):
@@ -250,6 +258,8 @@ def test_derivatives_are_valid(tmp_path: Path, bids_errors, out: str):
             name = f"sub-01/anat/sub-01_dir-{direction}_run-1_echo-{echo}_MESE"
             dataset.image(name, np.ones(SHAPE, np.float32), {"EchoTime": 0.01 * echo})
     write_all(dataset, tmp_path / out)
+    for name in ("reports/sub-01_VFA_report.html", "reports/index.html", "logs/sub-01_VFA.json"):
+        write_text(tmp_path / out / name, "{}")
     assert bids_errors(tmp_path / "raw") == set()
     assert bids_errors(tmp_path / out) == set()
 

@@ -11,7 +11,7 @@ import torch
 from tests.builders import AFFINE, SHAPE, write_nifti
 
 from fastqmri.core import DataError, FileError, ShapeError
-from fastqmri.io import read_grid, read_image, read_images, read_map, read_mask, write_image
+from fastqmri.io import read_grid, read_image, read_images, read_labels, read_map, read_mask, write_image
 from fastqmri.io.nifti import check_size
 
 RAMP = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
@@ -236,6 +236,17 @@ def test_mask_that_does_not_fit(tmp_path: Path):
         read_mask(write_nifti(tmp_path / "small.nii", RAMP[:3]), grid)
     with pytest.raises(ShapeError, match="2 volumes"):
         read_mask(write_nifti(tmp_path / "two.nii", np.stack([RAMP, RAMP], -1)), grid)
+
+
+def test_labels_are_never_interpolated(tmp_path: Path):
+    grid, _ = read_grid(write_nifti(tmp_path / "image.nii", RAMP))
+    values = (RAMP % 3).astype(np.float32)
+    values[0, 0, 0] = np.nan
+    labels = read_labels(write_nifti(tmp_path / "labels.nii", values), grid)
+    assert labels.dtype == torch.int32
+    np.testing.assert_array_equal(labels, np.nan_to_num(values))
+    with pytest.raises(ShapeError, match="same voxels"):
+        read_labels(write_nifti(tmp_path / "small.nii", RAMP[:3]), grid)
 
 
 def test_map_on_other_voxels_is_interpolated(tmp_path: Path):

@@ -149,7 +149,7 @@ def begin_derivatives(out_dir: Path, raw: Path) -> None:
         "DatasetLinks": {"raw": link},
     }
     write_text(out_dir / "README.md", _README)
-    write_text(out_dir / ".bidsignore", "*.html\n")
+    write_text(out_dir / ".bidsignore", "*.html\n/reports\n")
     write_json(path, description)
 
 

@@ -217,6 +217,18 @@ def read_mask(path: Path | str, like: Grid) -> Tensor:
     return mask.contiguous()
 
 
+def read_labels(path: Path | str, like: Grid) -> Tensor:
+    """Read an image of region numbers, (x, y, z) int32; 0 (and NaN) belongs to no region.
+
+    Raises:
+        FileError: as `read_image`.
+        ShapeError: it does not lie on the voxels of ``like``, or holds several volumes.
+    """
+    image = _read_volume(path)
+    like.require(image.grid)
+    return torch.nan_to_num(image.data).round().to(torch.int32).contiguous()
+
+
 def read_map(path: Path | str, like: Grid) -> tuple[Tensor, str | None]:
     """Read a map of a smooth quantity (B1+) onto the voxels of ``like``.
 
