@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -145,6 +146,14 @@ def test_missing_folder_and_dangling_link(tmp_path: Path):
     (tmp_path / "c.nii").symlink_to(tmp_path / "annex")
     with pytest.raises(FileError, match="link to a file that is not there"):
         read_image(tmp_path / "c.nii")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_file_without_permission(tmp_path: Path):
+    path = write_nifti(tmp_path / "a.nii", RAMP)
+    path.chmod(0)
+    with pytest.raises(FileError, match="not readable"):
+        read_image(path)
 
 
 def test_unusable_content(tmp_path: Path):

@@ -194,16 +194,15 @@ class Dataset:
         Raises:
             FileError: a participant that the dataset does not have.
         """
-        wanted = self.participants
-        if participants is not None:
-            wanted = [label.removeprefix("sub-") for label in participants]
-            for label in wanted:
-                if label not in self.participants:
-                    raise FileError(
-                        f"participant {label!r}",
-                        f"{self.root} has no folder sub-{label}.",
-                        f"It has {', '.join(self.participants) or 'no subject at all'}.",
-                    )
+        known = self.participants
+        wanted = known if participants is None else [label.removeprefix("sub-") for label in participants]
+        for label in wanted:
+            if label not in known:
+                raise FileError(
+                    f"participant {label!r}",
+                    f"{self.root} has no folder sub-{label}.",
+                    f"It has {', '.join(known) or 'no subject at all'}.",
+                )
         return [collection for label in wanted for collection in self._of_subject(label)]
 
     def _of_subject(self, label: str) -> Iterator[Collection]:

@@ -25,7 +25,7 @@ AFFINE_TOLERANCE = 1e-3
 """Largest difference between two affines of the same voxels, in voxel sizes."""
 LEAST_COVERAGE = 0.9
 """Smallest share of an image that a map must cover to be resampled to it."""
-_DAMAGED = (EOFError, OSError, zlib.error, gzip.BadGzipFile, ValueError)
+_DAMAGED = (EOFError, OSError, zlib.error, ValueError)
 _COPY_AGAIN = "Copy or convert it again, and check the disk for space."
 
 
@@ -316,6 +316,8 @@ def _open(path: Path) -> Nifti1Image:
         )
     if path.is_dir():
         raise FileError(f"{path} is a folder", "an image is a file.", "Name a .nii or .nii.gz file in it.")
+    if not os.access(path, os.R_OK):
+        raise FileError(f"{path} is not readable for this user", "nothing can be read.", "Get the right to.")
     if path.stat().st_size == 0:
         raise FileError(f"{path} holds 0 bytes", "an image has at least a header.", _COPY_AGAIN)
     try:
