@@ -124,6 +124,25 @@ class VariableFlipAngle(Acquisition):
     flip_angle: tuple[FlipAngle, ...]
     repetition_time: RepetitionTime
 
+    @model_validator(mode="after")
+    def _spoiled(self) -> VariableFlipAngle:
+        smallest = min(self.flip_angle)
+        if smallest >= 1:  # 1 deg taken for 1 rad, which is 57 deg
+            raise PlausibilityError(
+                f"smallest FlipAngle = {smallest:g} rad",
+                f"spoiled gradient echoes at {format_quantity(smallest, ANGLE)} and more tell T1 hardly apart; "
+                "it reads like degrees where radians belong.",
+                "Give FlipAngle in rad, or with its unit.",
+            )
+        if self.repetition_time > 2:
+            raise PlausibilityError(
+                f"RepetitionTime = {self.repetition_time:g} s",
+                "between the excitations of a spoiled gradient echo pass milliseconds; "
+                "it reads like milliseconds where seconds belong.",
+                "Give RepetitionTime in s, or with its unit.",
+            )
+        return self
+
 
 class InversionRecovery(Acquisition):
     """Inversion recovery at several inversion times (BIDS ``IRT1``).

@@ -83,7 +83,10 @@ def parse_quantity(text: str, dimension: Dimension, *, name: str = "value") -> f
             f"{unit!r} is not a unit of {dimension.name}.",
             f"Use one of {', '.join(dimension.factors)}.",
         )
-    return number * dimension.factors[unit]
+    value = number * dimension.factors[unit]
+    if not math.isfinite(value):
+        raise UnitError(f"{name} = {text!r}", "it is beyond all numbers.", "Check the exponent.")
+    return value
 
 
 def parse_quantities(text: str, dimension: Dimension, *, name: str = "value") -> tuple[float, ...]:
@@ -92,7 +95,7 @@ def parse_quantities(text: str, dimension: Dimension, *, name: str = "value") ->
     Ranges are written ``start:step:stop`` with the unit at the end (``10:10:320ms``), the stop included.
 
     Raises:
-        UnitError: as `parse_quantity`, or a range that does not reach its stop.
+        UnitError: as `parse_quantity`, or a range whose steps do not end at its stop.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
@@ -107,11 +110,13 @@ def parse_quantities(text: str, dimension: Dimension, *, name: str = "value") ->
             values += numbers
             continue
         steps = (numbers[2] - numbers[0]) / numbers[1] if len(numbers) == 3 and numbers[1] else -1.0
-        if steps < 0 or steps > 100_000:
+        if not 0 <= steps <= 100_000 or abs(steps - round(steps)) > 1e-6:
             raise UnitError(
-                f"{name} = {part!r}", "it is not a range start:step:stop.", "Write it like 10:10:320ms."
+                f"{name} = {part!r}",
+                "it is not a range start:step:stop whose steps end at its stop.",
+                "Write it like 10:10:320ms.",
             )
-        values += [numbers[0] + i * numbers[1] for i in range(int(steps + 1e-6) + 1)]
+        values += [numbers[0] + i * numbers[1] for i in range(round(steps) + 1)]
     return tuple(values)
 
 
