@@ -75,7 +75,7 @@ def parse_quantity(text: str, dimension: Dimension, *, name: str = "value") -> f
             f"{name} = {text!r} (no unit)",
             f"it could mean {match[1]} {first} or {match[1]} {second}, and they differ by a factor of "
             f"{_ratio(dimension):.4g}.",
-            f"Write {match[1]}{first} or {match[1]}{second}.",
+            f"Write {_spelled(match[1], first)} or {_spelled(match[1], second)}.",
         )
     if unit not in dimension.factors:
         raise UnitError(
@@ -103,7 +103,7 @@ def parse_quantities(text: str, dimension: Dimension, *, name: str = "value") ->
     last_unit = (match[2] if (match := _QUANTITY.match(parts[-1].split(":")[-1])) else "")
     values: list[float] = []
     for part in parts:
-        pieces = [p if (m := _QUANTITY.match(p)) is None or m[2] or not last_unit else p + last_unit
+        pieces = [p if (m := _QUANTITY.match(p)) is None or m[2] or not last_unit else f"{p} {last_unit}"
                   for p in part.split(":")]
         numbers = [parse_quantity(piece, dimension, name=name) for piece in pieces]
         if len(numbers) == 1:
@@ -129,7 +129,11 @@ def format_quantity(value: float, dimension: Dimension) -> str:
 
 
 def _example(dimension: Dimension) -> str:
-    return f"15{dimension.readings[0]}"
+    return _spelled("15", dimension.readings[0])
+
+
+def _spelled(number: str, unit: str) -> str:
+    return f"{number} {unit}" if unit[0].isdigit() else f"{number}{unit}"
 
 
 def _ratio(dimension: Dimension) -> float:
