@@ -1,4 +1,4 @@
-"""The closed form of stimulated echoes against an extended phase graph and against another group's vectors."""
+"""The closed form of stimulated echoes against an extended phase graph and another group's vectors."""
 
 from __future__ import annotations
 
