@@ -15,6 +15,7 @@ from fastqmri.physics.signal.relaxometry import M0, T2
 _HALF_WIDTHS = 1.6
 _POSITIONS = 9
 _SPACING_TOLERANCE = 1e-3
+_PERFECT = 0.02
 
 Jet = tuple[Tensor, Tensor]
 """A value (…) and its derivatives (tangent, …)."""
@@ -71,6 +72,12 @@ class SpinEchoTrain(SignalModel):
         place = torch.linspace(0, _HALF_WIDTHS, _POSITIONS, dtype=torch.float64)
         self._fractions = torch.exp2(-(place**2)) if profile == "gaussian" else torch.ones(1, dtype=torch.float64)
         self.derived = (inverse_of("R2", "1/s", 1, 4, "transverse relaxation rate, 1/T2"),)
+
+    def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Dictionary match, kept off the perfect pulse: the derivative by B1 vanishes there and would hold a fit."""
+        x = super().start(data, weights)
+        x[2] = torch.where((x[2] - 1).abs() < _PERFECT, 1 - _PERFECT, x[2])
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """Signal (contrast, *voxels) of (M0, T2, B1, T1)."""
