@@ -22,12 +22,25 @@ def write_report(path: Path, content: ReportContent) -> Verdict:
         OutputError: a file can't be written.
         UnknownNameError: a shown parameter that the maps don't hold, or an unknown reference.
     """
+    verdict, pages = render_report(path, content)
+    for file, text in pages.items():
+        write_text(file, text)
+    return verdict
+
+
+def render_report(path: Path, content: ReportContent) -> tuple[Verdict, dict[Path, str]]:
+    """Everything that `write_report` writes, file by file, the page last; nothing is written.
+
+    Raises:
+        UnknownNameError: as `write_report`.
+    """
     numbers = Numbers(content.maps, content.regions, content.region_names)
     guessed = dict.fromkeys(record.role for record in content.inputs if record.guessed)
     verdict = judge(numbers, warnings=content.warnings, guessed=tuple(guessed))
     page = render("report.html.j2", Page(content, numbers, verdict).context())
     for_programs, for_tables = metrics_paths(path)
-    write_text(for_programs, as_json(content, numbers, verdict))
-    write_text(for_tables, as_table(numbers))
-    write_text(path, page)
-    return verdict
+    return verdict, {
+        for_programs: as_json(content, numbers, verdict),
+        for_tables: as_table(numbers),
+        path: page,
+    }

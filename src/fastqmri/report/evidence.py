@@ -36,7 +36,7 @@ class Axis:
         label: with its unit.
         values: (contrast,) of the measured points.
         dense: (point,) of the fitted curve.
-        model: the signal model at the dense points; None where only the measured points make sense.
+        model: the signal model at the dense points; None where signals exist at the measured points only.
         order: (contrast,) measured points from left to right.
     """
 
@@ -58,7 +58,7 @@ class Fit:
         x, measured: (contrast,) abscissa and signal, magnitudes of complex data.
         excluded: (contrast,) bool: samples that no fit should use (clipped, or not finite).
         curve_x, curve: (point,) fitted signal.
-        stepped: whether the fitted signal exists at the measured points only.
+        stepped: whether neighbouring points have no order that a line could follow.
     """
 
     title: str
@@ -96,7 +96,7 @@ def fits(content: ReportContent, numbers: Numbers) -> tuple[str, list[Fit]]:
         return "", []
     limit = clipping_level(content.measurement)
     drawn = [_fit(content, voxel, x[:, i : i + 1], limit) for i, voxel in enumerate(chosen)]
-    return axis_of(content.model).label, drawn
+    return axis_of(content.model, x[:, :1]).label, drawn
 
 
 def choose_voxels(numbers: Numbers, main: str) -> list[int]:
@@ -135,33 +135,35 @@ def complete_parameters(content: ReportContent, voxels: Sequence[int] | NDArray[
     return torch.stack(rows)
 
 
-def axis_of(model: SignalModel, direction: Tensor | None = None) -> Axis:
-    """Abscissa of a model's signals, with a densely sampled copy of the model where one field varies.
+def axis_of(model: SignalModel, x: Tensor) -> Axis:
+    """Abscissa of a voxel's signals, with a densely sampled copy of the model where that makes sense.
 
     Args:
         model: whose acquisition says what varies.
-        direction: (3,) principal diffusion direction, to sort gradient directions by their angle to it.
+        x: (parameter, 1) of the voxel; its main diffusion direction sorts gradient directions.
     """
     acquisition = model.acquisition
-    values = array(acquisition.tensor(acquisition.varies))
+    values = array(_varied(acquisition))
     if isinstance(model, DiffusionTensor):
-        order = _by_angle(acquisition, values, direction)
+        order = _by_angle(acquisition, values, principal_direction(x[-len(TENSOR_ELEMENTS) :])[:, 0])
         ranks = np.empty(len(order))
         ranks[order] = np.arange(len(order))
         return Axis(
             "volume, by b-value, then by angle to the main direction", ranks, ranks[order], None, order
         )
     label, factor = _abscissa(acquisition)
+    order = np.argsort(values, kind="stable")
+    if not _is_pointwise(model, x):
+        return Axis(label, values * factor, values[order] * factor, None, order)
     start = 0.0 if acquisition.varies == "b_value" else min(values.min(), 0.01 * values.max())
     dense = np.linspace(start, values.max(), _CURVE_POINTS)
-    order = np.argsort(values, kind="stable")
     return Axis(label, values * factor, dense * factor, _resampled(model, dense), order)
 
 
 def contrast_names(acquisition: Acquisition) -> tuple[str, list[str]]:
     """Label of what varies, with its unit, and its value for every contrast."""
     label, factor = _abscissa(acquisition)
-    values = array(acquisition.tensor(acquisition.varies)) * factor
+    values = array(_varied(acquisition)) * factor
     return label, [plain(float(f"{value:.4g}")) for value in values]
 
 
@@ -191,14 +193,14 @@ def residuals_by_contrast(content: ReportContent, numbers: Numbers) -> Contrasts
     if fitted.is_complex():
         measured, fitted = measured.abs(), fitted.abs()
     label, names = contrast_names(content.measurement.acquisition)
-    order = axis_of(content.model).order
+    order = np.argsort(array(_varied(content.measurement.acquisition)), kind="stable")
     residuals = (array(measured) - array(fitted))[order] / (numbers.noise or 1.0)
     return Contrasts(label, tuple(names[i] for i in order), residuals)
 
 
 def _fit(content: ReportContent, voxel: int, x: Tensor, limit: float) -> Fit:
     model, main = content.model, content.maps[content.shown[0]]
-    axis = axis_of(model, _main_direction(model, x))
+    axis = axis_of(model, x)
     signal = _signals(content.measurement, [voxel])[:, 0]
     curve = (axis.model or model)(x)[:, 0]
     drawn = array(curve.abs() if curve.is_complex() else curve)
@@ -215,7 +217,7 @@ def _fit(content: ReportContent, voxel: int, x: Tensor, limit: float) -> Fit:
         excluded=excluded_samples(signal, limit, model.non_negative and not signal.is_complex()),
         curve_x=axis.dense,
         curve=drawn if axis.model is not None else drawn[axis.order],
-        stepped=axis.model is None,
+        stepped=isinstance(model, DiffusionTensor),
     )
 
 
@@ -242,16 +244,20 @@ def _resampled(model: SignalModel, values: Floats) -> SignalModel:
     return dense
 
 
-def _main_direction(model: SignalModel, parameters: Tensor) -> Tensor | None:
-    if not isinstance(model, DiffusionTensor):
-        return None
-    return principal_direction(parameters[-len(TENSOR_ELEMENTS) :])[:, 0]
+def _is_pointwise(model: SignalModel, x: Tensor) -> bool:
+    """Whether a contrast depends on its own acquisition value alone: reversing these reverses the signals.
+
+    In an echo train every echo depends on those before, and a curve between them would mean nothing.
+    """
+    turned = _resampled(model, array(_varied(model.acquisition))[::-1])
+    return bool(torch.allclose(turned(x).flip(0), model(x)))
 
 
-def _by_angle(acquisition: Acquisition, b_values: Floats, direction: Tensor | None) -> NDArray[np.int64]:
+def _by_angle(acquisition: Acquisition, b_values: Floats, direction: Tensor) -> NDArray[np.int64]:
     """Order by shell (b-value to the nearest 50 s/mm²), then by angle to the main direction."""
-    shell = np.round(b_values / 50)
-    along = np.zeros_like(b_values)
-    if direction is not None:
-        along = np.abs(array(acquisition.tensor("b_vector") @ direction.double()))
-    return np.lexsort((-along, shell))
+    along = np.abs(array(acquisition.tensor("b_vector") @ direction.double()))
+    return np.lexsort((-along, np.round(b_values / 50)))
+
+
+def _varied(acquisition: Acquisition) -> Tensor:
+    return acquisition.tensor(acquisition.varies)
