@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from traceback import extract_tb
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -23,16 +24,45 @@ _STYLE = {"ok": "bold green", "check": "bold yellow", "fail": "bold red"}
 def show_error(error: FastqmriError) -> None:
     """Print what was read, why it can't be right, and what to do."""
     errors.print(f"[bold red]Error {error.code}[/]", highlight=False)
-    for label, text in (("Read", error.read), ("Why this can't be right", error.why), ("What to do", error.remedy)):
+    _rows({"Read": error.read, "Why this can't be right": error.why, "What to do": error.remedy})
+
+
+def show_bug(error: Exception) -> None:
+    """Say that it is not the user's fault, and what helps to mend it."""
+    from fastqmri import __version__
+
+    frame = extract_tb(error.__traceback__)[-1]
+    errors.print("[bold red]This is a bug in fastqmri[/]", highlight=False)
+    _rows(
+        {
+            "What happened": f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})",
+            "What to do": "Give the command again with --debug at its end, and report what it prints, "
+            f"with the versions: fastqmri {__version__}, Python {sys.version.split()[0]}.",
+        }
+    )
+
+
+def _rows(rows: Mapping[str, str]) -> None:
+    for label, text in rows.items():
         errors.print(f"  [bold]{label}:[/] ", end="", highlight=False)
         errors.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a line as it is: names of files may hold brackets, and must stay copyable."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print something the user must know, apart from the results."""
+    errors.print(f"Note: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_verdict(level: str, reasons: tuple[str, ...]) -> None:
     """Print a report's verdict."""
     console.print(f"[{_STYLE[level]}]{level.upper()}[/]", highlight=False)
     for reason in reasons:
-        console.print(f"  • {reason}", markup=False, highlight=False, soft_wrap=True)
+        say(f"  • {reason}")
 
 
 def the_command() -> str:

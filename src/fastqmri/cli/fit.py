@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fastqmri.cli.console import console, errors, show_verdict, the_command
-from fastqmri.cli.options import VariadicCommand, acquisition_of, acquisition_records, model_command, option
-from fastqmri.core import AcquisitionError, FileError, OutputError, UnknownNameError
+from fastqmri.cli.console import note, say, show_verdict, the_command
+from fastqmri.cli.options import (
+    THREADS,
+    VariadicCommand,
+    acquisition_of,
+    acquisition_records,
+    check_choice,
+    model_command,
+    option,
+    own_options,
+)
+from fastqmri.core import AcquisitionError, FileError, OutputError, PlausibilityError, ShapeError
 from fastqmri.estimators import CATALOGUE
 
 if TYPE_CHECKING:
-    from fastqmri.core import Acquisition, Measurement
+    from torch import Tensor
+
+    from fastqmri.core import Acquisition, Measurement, Parameter
     from fastqmri.estimators import Entry
+    from fastqmri.io import Grid
+    from fastqmri.report import InputRecord
 
-app = typer.Typer(no_args_is_help=True, help="Map plain NIfTI files, one command a model.", rich_markup_mode="rich")
+app = typer.Typer(no_args_is_help=True, help="Map plain NIfTI files, one command a model.")
 
+_FIT = "Fit"
+_COMPANIONS = ("b1", "t1", "mask")
+_COMPLEX = ("megre-complex",)
+"""Models that always need the phase."""
 _EXAMPLES = {
-    "vfa": "--images fa3.nii.gz fa20.nii.gz --flip-angle 3deg,20deg --repetition-time 15ms --b1 b1.nii.gz --out maps",
+    "vfa": "--images fa3.nii.gz fa20.nii.gz --flip-angle 3deg,20deg --repetition-time 15ms --out maps",
     "irt1": "--images ir.nii.gz --inversion-time 50,400,1100,2500ms --out maps",
     "looklocker": "--images ll.nii.gz --inversion-time 0.1:0.2:3s --out maps",
     "mese": "--images mese.nii.gz --echo-time 10:10:320ms --mask brain.nii.gz --out maps",
@@ -35,142 +53,250 @@ _EXAMPLES = {
 }
 
 
-def _common(entry: Entry) -> list[inspect.Parameter]:
-    methods = ", ".join(f"{m.name} ({m.description})" for m in entry.methods)
-    phase = entry.name == "megre-complex" or "complex" in entry.options.get("signal", ())
-    b1 = any(p.name == "B1" for p in _model_parameters(entry))
+def _options(entry: Entry) -> list[inspect.Parameter]:
+    methods = ", ".join(m.name for m in entry.methods)
     files = [
-        option("images", list[Path], ..., "--images", "-i", help="One 3D file a contrast, in order, or one 4D file."),
+        option(
+            "images",
+            list[Path],
+            ...,
+            "--images",
+            "-i",
+            help="One 3D file a contrast, in order, or one 4D file.",
+        ),
         option("out", Path, ..., "--out", "-o", help="Folder for the maps; made if missing."),
-        option("mask", Optional[str], None, "--mask", "-m", help="File; or none, to map every voxel. Default: automatic."),
+        option(
+            "mask",
+            str | None,
+            None,
+            "--mask",
+            "-m",
+            help="File; or none, to map every voxel. Default: automatic.",
+        ),
     ]
-    if b1:
-        files.append(option("b1", Optional[Path], None, "--b1", help="B1+ map, fraction or percent of nominal."))
-    if phase:
-        files.append(option("phase", Optional[list[Path]], None, "--phase", help="Phase images, for complex data."))
+    for known in _known(entry):
+        text = "B1+ map, fraction or percent of nominal."
+        if known.name != "B1":
+            text = f"{known.name} map in {known.unit}; {known.nominal:g} {known.unit} if not given."
+        name = known.name.lower()
+        files.append(option(name, Path | None, None, f"--{name}", help=text))
+    if _takes_phase(entry):
+        files.append(
+            option("phase", list[Path] | None, None, "--phase", help="Phase images, for complex data.")
+        )
     return [
         *files,
-        option("regions", Optional[Path], None, "--regions", help="Label image to summarise the maps by."),
-        option("method", str, "auto", "--method", help=f"auto, or: {methods}."),
-        option("noise_model", str, "gaussian", "--noise-model", help="gaussian, or rician for weak magnitudes."),
-        option("noise_sd", Optional[float], None, "--noise-sd", help="Noise standard deviation, in units of the images."),
+        option("regions", Path | None, None, "--regions", help="Label image to summarise the maps by."),
         option(
-            "saturation", Optional[float], None, "--saturation", help="Clipping level; found automatically. inf: none."
+            "method",
+            str,
+            "auto",
+            "--method",
+            help=f"One of {methods}; auto is {entry.methods[0].name}.",
+            group=_FIT,
         ),
+        option(
+            "noise_model",
+            str,
+            "gaussian",
+            "--noise-model",
+            help="gaussian, or rician for weak magnitudes.",
+            group=_FIT,
+        ),
+        option(
+            "noise_sd",
+            float | None,
+            None,
+            "--noise-sd",
+            help="Noise standard deviation, in units of the images; found from the images if not given.",
+            group=_FIT,
+        ),
+        option(
+            "saturation",
+            float | None,
+            None,
+            "--saturation",
+            help="Clipping level; found automatically. inf: none.",
+            group=_FIT,
+        ),
+        THREADS,
         option("force", bool, False, "--force", help="Overwrite maps in the output folder."),
     ]
 
 
-def _model_parameters(entry: Entry) -> tuple[Any, ...]:
+def _known(entry: Entry) -> list[Parameter]:
+    """Parameters that are normally measured elsewhere."""
     from fastqmri.phantoms import typical_acquisition
 
-    return entry.build(typical_acquisition(entry.acquisition, entry.name)).parameters
+    model = entry.build(typical_acquisition(entry.acquisition, entry.name))
+    return [p for p in model.parameters if p.nominal is not None]
+
+
+def _takes_phase(entry: Entry) -> bool:
+    return entry.name in _COMPLEX or "complex" in entry.options.get("signal", ())
 
 
 def fit(entry: Entry, values: Mapping[str, Any]) -> None:
     """Run one fit from the values of the command line."""
-    from fastqmri.cli.job import Job, estimate, estimation, mask_foreground, notes_of, report
-    from fastqmri.io import write_plain
+    from fastqmri.cli.job import Job, estimate, estimation, mask_foreground, report, use_threads
+    from fastqmri.io import write_plain, write_text
 
     images, out = list(values["images"]), Path(values["out"])
-    _check_choices(entry, values)
-    _check_out(out, values["force"])
-    acquisition, notes = acquisition_of(entry, values, image=images[0])
+    method = entry.method(values["method"])
+    own = own_options(entry, values)
+    check_choice("--noise-model", values["noise_model"], ("gaussian", "rician"))
+    if values["noise_sd"] is not None and not values["noise_sd"] > 0:
+        raise PlausibilityError(
+            f"--noise-sd {values['noise_sd']:g}",
+            "every measurement has noise.",
+            "Give its standard deviation in units of the images, or leave the option out.",
+        )
+    _require_free(entry, out, values["force"])
+    use_threads(values["threads"])
+    acquisition, notes = acquisition_of(entry, values, images)
     if acquisition is None:
-        raise AcquisitionError("no b-values", "the model needs them.", "Give --bval FILE or --b-value 0,500,1000s/mm2.")
-    measurement, more = _load(entry, images, acquisition, values)
-    own = {name: values[name] for name in entry.options if values.get(name) is not None}
+        remedy = "Give --bval FILE or --b-value 0,500,1000s/mm2."
+        raise AcquisitionError("no b-values", "the model needs them.", remedy)
+    measurement, grid, more = _load(entry, images, acquisition, values)
     job = Job(
-        f"{entry.name.upper()} of {images[0].name}",
-        entry,
-        measurement,
-        the_command(),
-        values["method"],
-        values["noise_model"],
-        own,
-        _records(entry, images, acquisition, values),
+        title=f"{entry.name.upper()} of {images[0].name}",
+        entry=entry,
+        measurement=measurement,
+        command=the_command(),
+        method=method.name,
+        noise=values["noise_model"],
+        options=own,
+        inputs=_records(entry, images, acquisition, values),
+        warnings=[*notes, *more],
     )
-    if values.get("regions"):
-        job.regions = _regions(values["regions"], images[0])
-    notes_of(job, [*notes, *more], lambda text: errors.print(f"Note: {text}", markup=False, highlight=False))
+    if values["regions"] is not None:
+        job.regions = _regions(values["regions"], grid)
+    for text in job.warnings:
+        note(text)
     if values["mask"] is None:
         mask_foreground(job)
     outcome = estimate(job)
-    sources = [*images, *(values[k] for k in ("b1", "mask") if values.get(k) not in (None, "none"))]
+    # everything is at hand before the first file appears; the page comes last, as the sign that all is there
+    page = out / "report.html"
+    verdict, pages = report(job, outcome, page)
+    page.unlink(missing_ok=True)
+    sources = [*images, *(Path(values[k]) for k in _COMPANIONS if values.get(k) not in (None, "none"))]
     write_plain(
         out,
         outcome.maps,
-        estimation(job, entry.method(job.method).name),
+        estimation(job, method.name),
         acquisition=acquisition,
-        sources=[str(s) for s in sources],
+        sources=sources,
         names=outcome.names,
     )
-    verdict = report(job, outcome, out / "report.html")
+    for path, text in pages.items():
+        write_text(path, text)
     show_verdict(verdict.level, verdict.reasons)
-    console.print(f"Maps: {', '.join(outcome.names)} in {out}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Report: {out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    say(f"Maps: {', '.join(outcome.names)} in {out}")
+    say(f"Open the report in a browser: {page.resolve()}")
 
 
 def _load(
     entry: Entry, images: list[Path], acquisition: Acquisition, values: Mapping[str, Any]
-) -> tuple[Measurement, list[str]]:
-    import dataclasses
-
-    from fastqmri.io import load_plain, phase_in_radians, read_images
+) -> tuple[Measurement, Grid, list[str]]:
+    from fastqmri.io import load_plain, read_grid
 
     mask = None if values["mask"] in (None, "none") else Path(values["mask"])
-    measurement, notes = load_plain(images, acquisition, mask=mask, b1=values.get("b1"), noise=values["noise_sd"])
+    measurement, notes = load_plain(
+        images, acquisition, mask=mask, b1=values.get("b1"), noise=values["noise_sd"]
+    )
+    grid, _ = read_grid(images[0])
+    for parameter in _known(entry):
+        path = values.get(parameter.name.lower())
+        if path is not None and parameter.name not in measurement.known:
+            value, remark = _known_map(parameter, path, grid)
+            measurement = dataclasses.replace(measurement, known={**measurement.known, parameter.name: value})
+            notes += remark
     if values.get("phase"):
-        import torch
-
-        raw, _ = read_images(values["phase"])
-        phase, note = phase_in_radians(raw, values["phase"][0].name)
-        notes += [note] if note else []
-        measurement = dataclasses.replace(measurement, data=torch.polar(measurement.data, phase))
-    elif entry.name == "megre-complex" and not measurement.data.is_complex():
+        data, more = _with_phase(measurement.data, values["phase"], grid)
+        measurement = dataclasses.replace(measurement, data=data)
+        notes += more
+    wants_complex = entry.name in _COMPLEX or values.get("signal") == "complex"
+    if wants_complex and not measurement.data.is_complex():
         raise FileError(
-            f"{images[0].name} holds magnitudes", "the complex model needs the phase.", "Give --phase, or use megre."
+            f"{images[0]} holds magnitudes", "the complex model needs the phase.", "Give --phase."
         )
-    return dataclasses.replace(measurement, saturation=values["saturation"]), notes
+    return dataclasses.replace(measurement, saturation=values["saturation"]), grid, notes
 
 
-def _records(entry: Entry, images: list[Path], acquisition: Acquisition, values: Mapping[str, Any]) -> list[Any]:
+def _known_map(parameter: Parameter, path: Path, grid: Grid) -> tuple[Tensor, list[str]]:
+    from fastqmri.io import read_map
+
+    value, remark = read_map(path, grid)
+    measured = value[value > 0]
+    median = float(measured.median()) if len(measured) else 0.0
+    low, high = parameter.bounds
+    if not low <= median <= high:
+        raise PlausibilityError(
+            f"{path} has a median of {median:.4g}",
+            f"{parameter.name} lies between {low:g} and {high:g} {parameter.unit}.",
+            f"Give the map in {parameter.unit}.",
+        )
+    return value, [remark] if remark else []
+
+
+def _with_phase(magnitude: Tensor, files: list[Path], grid: Grid) -> tuple[Tensor, list[str]]:
+    import torch
+
+    from fastqmri.io import phase_in_radians, read_images
+
+    raw, own_grid = read_images(files)
+    grid.require(own_grid)
+    if magnitude.is_complex() or raw.is_complex():
+        which = grid.path if magnitude.is_complex() else files[0]
+        raise FileError(
+            f"{which} holds complex values", "they have their phase already.", "Leave --phase out."
+        )
+    if len(raw) != len(magnitude):
+        raise ShapeError(
+            f"{len(raw)} phase images for {len(magnitude)} magnitude images",
+            "every image needs both.",
+            "Give one phase image for each magnitude image, in the same order.",
+        )
+    phase, remark = phase_in_radians(raw, files[0].name)
+    return torch.polar(magnitude, phase), [remark] if remark else []
+
+
+def _records(
+    entry: Entry, images: list[Path], acquisition: Acquisition, values: Mapping[str, Any]
+) -> list[InputRecord]:
     from fastqmri.report import InputRecord
 
     source = values["bval"].name if values.get("bval") else "command line"
-    rows = [InputRecord(image.name, "image", f"{image.stat().st_size / 1e6:.2f} MB", "--images") for image in images]
+    rows = [
+        InputRecord(image.name, "image", f"{image.stat().st_size / 1e6:.2f} MB", "--images")
+        for image in images
+    ]
     rows += [InputRecord("", name, value, source) for name, value in acquisition_records(entry, acquisition)]
-    for name in ("b1", "mask", "regions"):
+    rows += [InputRecord(path.name, "phase", "", "--phase") for path in values.get("phase") or ()]
+    for name in (*_COMPANIONS, "regions"):
         if values.get(name) not in (None, "none"):
             rows.append(InputRecord(Path(values[name]).name, name, "", f"--{name}"))
     return rows
 
 
-def _regions(path: Path, like: Path) -> Any:
-    from fastqmri.io import read_grid, read_map
+def _regions(path: Path, grid: Grid) -> Tensor:
+    from fastqmri.io import read_labels
 
-    grid, _ = read_grid(like)
-    labels, _ = read_map(path, grid)
-    return labels.round().int()
+    return read_labels(path, grid)
 
 
-def _check_choices(entry: Entry, values: Mapping[str, Any]) -> None:
-    entry.method(values["method"])
-    choices = {**entry.options, "noise_model": ("gaussian", "rician")}
-    for name, allowed in choices.items():
-        value = values.get(name)
-        if value is not None and value not in allowed:
-            raise UnknownNameError(
-                f"--{name.replace('_', '-')} {value}", "there is no such choice.", f"Use one of {', '.join(allowed)}."
-            )
+def _require_free(entry: Entry, out: Path, force: bool) -> None:
+    """Refuse to overwrite: maps of an earlier fit, and anybody's files of the same names."""
+    from fastqmri.io import FILE_NAMES
 
-
-def _check_out(out: Path, force: bool) -> None:
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}", "it is a file, not a folder.", "Choose another --out.")
-    if not force and out.exists() and (out / "report.html").exists():
+    names = ["report.html", *(f"{FILE_NAMES.get(name, name)}.nii.gz" for name in entry.outputs)]
+    found = next((name for name in names if (out / name).exists()), None)
+    if found and not force:
         raise OutputError(
-            f"{out} holds the maps of an earlier run", "they would be overwritten.", "Choose another --out, or --force."
+            f"{out} holds {found} already", "it would be overwritten.", "Choose another --out, or --force."
         )
 
 
@@ -179,4 +305,6 @@ for _entry in CATALOGUE.values():
         f"{_entry.build.__doc__.splitlines()[0]}\n\n"  # type: ignore[union-attr]
         f"Example:\n\n    fastqmri fit {_entry.name} {_EXAMPLES[_entry.name]}"
     )
-    app.command(_entry.name, cls=VariadicCommand)(model_command(_entry, _common(_entry), fit, _text, needed=True))
+    app.command(_entry.name, cls=VariadicCommand)(
+        model_command(_entry, _options(_entry), fit, _text, needed=True)
+    )

@@ -5,18 +5,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
-from fastqmri.cli.console import console
+from fastqmri.cli.console import console, note, say
 from fastqmri.cli.options import (
     VariadicCommand,
     acquisition_of,
     acquisition_records,
+    check_choice,
     model_command,
     option,
+    own_options,
     parameter_value,
 )
 from fastqmri.core import UnitError, UnknownNameError
@@ -27,12 +31,10 @@ if TYPE_CHECKING:
     from fastqmri.estimators import Entry
     from fastqmri.physics.signal import SignalModel
 
-crlb_app = typer.Typer(
-    no_args_is_help=True, help="Cramér-Rao bound: the least standard deviation possible.", rich_markup_mode="rich"
-)
+crlb_app = typer.Typer(no_args_is_help=True, help="Cramér-Rao bound: the least standard deviation possible.")
 
 
-def models(name: Annotated[Optional[str], typer.Argument(help="Show one model in detail.")] = None) -> None:
+def models(name: Annotated[str | None, typer.Argument(help="Show one model in detail.")] = None) -> None:
     """List the models, or show one in detail: equation, parameters, units, bounds, methods, citation.
 
     Examples:
@@ -42,15 +44,17 @@ def models(name: Annotated[Optional[str], typer.Argument(help="Show one model in
         fastqmri models vfa
     """
     if name is None:
-        table = Table()
-        for column in ("model", "BIDS suffix", "what", "maps", "methods"):
-            table.add_column(column)
+        table = Table(box=SIMPLE_HEAD)
+        for column in ("model", "BIDS", "what", "maps", "methods"):
+            table.add_column(column, no_wrap=column in ("model", "BIDS"), overflow="fold")
         for one in CATALOGUE.values():
             model = typical_model(one)
-            held = {p.name for p in model.parameters} | {d.parameter.name for d in model.derived}
-            maps = ", ".join(n for n in one.outputs if n in held)
-            table.add_row(one.name, one.suffix or "", model.title, maps, ", ".join(m.name for m in one.methods))
+            maps = ", ".join(written_maps(one, model))
+            table.add_row(
+                one.name, one.suffix or "", model.title, maps, ", ".join(m.name for m in one.methods)
+            )
         console.print(table)
+        say("Details of one: fastqmri models NAME. Models with a BIDS suffix are used by fastqmri run.")
         return
     _show(entry(name))
 
@@ -60,15 +64,21 @@ def typical_model(one: Entry) -> SignalModel:
     return one.build(typical_acquisition(one.acquisition, one.name))
 
 
+def written_maps(one: Entry, model: SignalModel) -> list[str]:
+    """Maps that a model gives, the most important first."""
+    held = {p.name for p in model.parameters} | {d.parameter.name for d in model.derived}
+    return [name for name in one.outputs if name in held]
+
+
 def _show(one: Entry) -> None:
     from fastqmri.core.references import citation
 
     model = typical_model(one)
     console.print(f"[bold]{one.name}[/]  {model.title}", highlight=False)
-    console.print(f"  signal = {model.equation}\n", markup=False, highlight=False, soft_wrap=True)
-    table = Table(title="Parameters", title_justify="left")
-    for column in ("name", "unit", "bounds", "typical", "description"):
-        table.add_column(column)
+    say(f"  signal = {model.equation}\n")
+    table = Table(box=SIMPLE_HEAD)
+    for column in ("parameter", "unit", "bounds", "typical", "description"):
+        table.add_column(column, no_wrap=column != "description")
     for p in model.parameters:
         known = "" if p.nominal is None else f" (known; {p.nominal:g} without a map)"
         table.add_row(p.name, p.unit, _range(p.bounds), _range(p.prior), p.description + known)
@@ -76,20 +86,22 @@ def _show(one: Entry) -> None:
         table.add_row(d.parameter.name, d.parameter.unit, "", "", d.parameter.description)
     console.print(table)
     for option_name, choices in one.options.items():
-        console.print(f"  option --{option_name}: {', '.join(str(c) for c in choices)}", markup=False, highlight=False)
+        say(f"  option --{option_name}: {', '.join(str(c) for c in choices)}")
     for method in one.methods:
-        console.print(f"  method {method.name}: {method.description}", markup=False, highlight=False, soft_wrap=True)
+        say(f"  method {method.name}: {method.description}")
     keys = dict.fromkeys((*model.references, *(k for m in one.methods for k in m.references)))
     console.print("\nReferences")
     for key in keys:
-        console.print(f"  {citation(key)}", markup=False, highlight=False, soft_wrap=True)
+        say(f"  {citation(key)}")
 
 
 def _range(bounds: tuple[float, float]) -> str:
     return f"{bounds[0]:.4g} … {bounds[1]:.4g}"
 
 
-def cite(names: Annotated[Optional[list[str]], typer.Argument(help="Models; all if none is named.")] = None) -> None:
+def cite(
+    names: Annotated[list[str] | None, typer.Argument(help="Models; all if none is named.")] = None,
+) -> None:
     """Print the BibTeX of the models named and of their methods.
 
     Example:
@@ -119,8 +131,8 @@ def validate(bids_dir: Annotated[Path, typer.Argument(help="Root of the BIDS dat
     findings = look(bids_dir)
     for finding in findings:
         style = "red" if finding.level == "error" else "yellow"
-        console.print(f"[{style}]{finding.level}[/] {finding.path}", highlight=False)
-        console.print(f"  {finding.message}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"[{style}]{finding.level}[/] {escape(finding.path)}", highlight=False, soft_wrap=True)
+        say(f"  {finding.message}")
     wrong = sum(finding.level == "error" for finding in findings)
     console.print(f"{wrong} errors, {len(findings) - wrong} warnings")
     if wrong:
@@ -131,11 +143,11 @@ def crlb(one: Entry, values: Mapping[str, Any]) -> None:
     """Print the bound for one acquisition and a few tissues."""
     from fastqmri.estimators import cramer_rao_bound
 
+    check_choice("--noise-model", values["noise_model"], ("gaussian", "rician"))
     acquisition, notes = acquisition_of(one, values)
     typical = acquisition is None
     acquisition = acquisition or typical_acquisition(one.acquisition, one.name)
-    own = {name: values[name] for name in one.options if values.get(name) is not None}
-    model = one.build(acquisition, **own)
+    model = one.build(acquisition, **own_options(one, values))
     x = tissues(model, values["at"] or [])
     signal = model.forward(x)
     noise = values["noise_sd"] or signal.abs().amax(0) / values["snr"]
@@ -143,12 +155,14 @@ def crlb(one: Entry, values: Mapping[str, Any]) -> None:
         model, x, noise, rician=values["noise_model"] == "rician", also_unknown=values["also_unknown"] or ()
     )
     settings = "; ".join(f"{name} {value}" for name, value in acquisition_records(one, acquisition))
-    console.print(f"{model.title}: {settings}" + (" (typical)" if typical else ""), highlight=False, soft_wrap=True)
-    console.print(_noise_words(values))
-    table = Table()
-    varied = [p for i, p in enumerate(model.parameters) if len(x[i].unique()) > 1] or list(model.parameters[1:2])
+    say(f"{model.title}: {settings}" + (" (typical)" if typical else ""))
+    say(_noise_words(values))
+    table = Table(box=SIMPLE_HEAD)
+    varied = [p for i, p in enumerate(model.parameters) if len(x[i].unique()) > 1] or list(
+        model.parameters[1:2]
+    )
     for parameter in varied:
-        table.add_column(f"{parameter.name} [{parameter.unit}]", justify="right")
+        table.add_column(escape(f"{parameter.name} [{parameter.unit}]"), justify="right")
     truth = _truth_of(model, x, names)
     for name in names:
         table.add_column(f"sd {name}", justify="right")
@@ -160,8 +174,8 @@ def crlb(one: Entry, values: Mapping[str, Any]) -> None:
             row.append(f"{100 * float(bounds[k, v] / truth[k][v].abs()):.3g}" if float(truth[k][v]) else "")
         table.add_row(*row)
     console.print(table)
-    for note in notes:
-        console.print(f"Note: {note}", markup=False, highlight=False)
+    for text in notes:
+        note(text)
 
 
 def tissues(model: SignalModel, settings: list[str]) -> Any:
@@ -178,14 +192,14 @@ def tissues(model: SignalModel, settings: list[str]) -> Any:
     for setting in settings:
         name, _, text = setting.partition("=")
         if name not in names:
-            raise UnknownNameError(f"--at {setting}", "the model has no such parameter.", f"Use {', '.join(names)}.")
+            raise UnknownNameError(
+                f"--at {setting}", "the model has no such parameter.", f"Use {', '.join(names)}."
+            )
         if not text:
             raise UnitError(f"--at {setting}", "there is no value.", f"Write {name}=VALUE with its unit.")
         parameter = model.parameters[names.index(name)]
         chosen[name] = [parameter_value(parameter, part) for part in text.split("/")]
-    columns = [
-        torch.tensor(chosen.get(p.name, [_middle(p)]), dtype=torch.float64) for p in model.parameters
-    ]
+    columns = [torch.tensor(chosen.get(p.name, [_middle(p)]), dtype=torch.float64) for p in model.parameters]
     return torch.stack([axis.flatten() for axis in torch.meshgrid(*columns, indexing="ij")])
 
 
@@ -212,16 +226,22 @@ def _noise_words(values: Mapping[str, Any]) -> str:
 _CRLB_OPTIONS: list[inspect.Parameter] = [
     option(
         "at",
-        Optional[list[str]],
+        list[str] | None,
         None,
         "--at",
         help="True parameters, NAME=VALUE with a unit, several values between slashes: T1=0.8s/1.3s B1=1.",
     ),
-    option("snr", float, 50.0, "--snr", help="Brightest sample over the noise standard deviation."),
-    option("noise_sd", Optional[float], None, "--noise-sd", help="Noise standard deviation instead of --snr."),
+    option(
+        "snr", float, 50.0, "--snr", help="Brightest sample over the noise standard deviation.", least=0.1
+    ),
+    option("noise_sd", float | None, None, "--noise-sd", help="Noise standard deviation instead of --snr."),
     option("noise_model", str, "gaussian", "--noise-model", help="gaussian or rician."),
     option(
-        "also_unknown", Optional[list[str]], None, "--also-unknown", help="Known parameters to estimate too: B1."
+        "also_unknown",
+        list[str] | None,
+        None,
+        "--also-unknown",
+        help="Known parameters to estimate too: B1.",
     ),
 ]
 

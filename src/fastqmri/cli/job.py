@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fastqmri.estimators import Entry
+    from fastqmri.io import Estimation
     from fastqmri.physics.signal import SignalModel
     from fastqmri.report import InputRecord, Verdict
 
@@ -64,6 +64,14 @@ class Outcome:
     seconds: float
 
 
+def use_threads(count: int) -> None:
+    """Let estimates take ``count`` processor threads; 0 leaves it at all there are."""
+    import torch
+
+    if count:
+        torch.set_num_threads(count)
+
+
 def mask_foreground(job: Job) -> None:
     """Give a measurement without a mask the automatic one, and say so in the report."""
     from fastqmri.estimators.screening import foreground
@@ -74,11 +82,8 @@ def mask_foreground(job: Job) -> None:
     mask = foreground(job.measurement.data)
     job.measurement = dataclasses.replace(job.measurement, mask=mask)
     share = 100 * float(mask.float().mean())
-    job.inputs.append(
-        InputRecord(
-            "", "mask", f"automatic: voxels above a tenth of the brightest signal ({share:.0f} % of all)", "images", True
-        )
-    )
+    rule = f"automatic: voxels above a tenth of the brightest signal ({share:.0f} % of all)"
+    job.inputs.append(InputRecord("", "mask", rule, "images", True))
 
 
 def estimate(job: Job) -> Outcome:
@@ -92,9 +97,9 @@ def estimate(job: Job) -> Outcome:
     return Outcome(maps, model, names, time.perf_counter() - begin)
 
 
-def report(job: Job, outcome: Outcome, path: Path) -> Verdict:
-    """Write the report and its metrics."""
-    from fastqmri.report import ReportContent, write_report
+def report(job: Job, outcome: Outcome, path: Path) -> tuple[Verdict, dict[Path, str]]:
+    """The verdict, and the report with its metrics, file by file; nothing is written yet."""
+    from fastqmri.report import ReportContent, render_report
 
     method = job.entry.method(job.method)
     name = f"{method.name}: {method.description}" + (", Rician likelihood" if job.noise == "rician" else "")
@@ -112,7 +117,7 @@ def report(job: Job, outcome: Outcome, path: Path) -> Verdict:
         seconds=outcome.seconds,
         regions=job.regions,
     )
-    return write_report(path, content)
+    return render_report(path, content)
 
 
 def references(job: Job) -> tuple[str, ...]:
@@ -122,7 +127,7 @@ def references(job: Job) -> tuple[str, ...]:
     return tuple(dict.fromkeys(used))
 
 
-def estimation(job: Job, label: str) -> Any:
+def estimation(job: Job, label: str) -> Estimation:
     """How the maps were made, for their sidecars."""
     from fastqmri.core.references import doi
     from fastqmri.io import Estimation
@@ -131,10 +136,3 @@ def estimation(job: Job, label: str) -> Any:
     reference = next((found for key in references(job)[::-1] if (found := doi(key))), "")
     algorithm = f"{job.model().title}; {method.description}; {job.noise} noise"
     return Estimation(label, algorithm, f"doi:{reference}" if reference else "")
-
-
-def notes_of(job: Job, notes: Sequence[str], say: Callable[[str], None]) -> None:
-    """Keep notes for the report, and say them."""
-    for note in notes:
-        job.warnings.append(note)
-        say(note)

@@ -1,14 +1,13 @@
-"""Options of the model commands, made from the catalogue: every family gets its own, spelled the same everywhere."""
+"""Options of the model commands, made from the catalogue: spelled the same everywhere."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -22,10 +21,20 @@ from fastqmri.core import (
     MultiEchoSpinEcho,
     Parameter,
     UnitError,
+    UnknownNameError,
     VariableFlipAngle,
 )
-from fastqmri.core.units import ANGLE, B_VALUE, DIFFUSIVITY, FREQUENCY, RATE, TIME, Dimension
-from fastqmri.core.units import parse_quantities, parse_quantity
+from fastqmri.core.units import (
+    ANGLE,
+    B_VALUE,
+    DIFFUSIVITY,
+    FREQUENCY,
+    RATE,
+    TIME,
+    Dimension,
+    parse_quantities,
+    parse_quantity,
+)
 
 _TIMES = "Comma-separated, with a unit, like 10,20,30ms; a range is start:step:stop, like 10:10:320ms."
 _GROUP = "Acquisition"
@@ -33,11 +42,21 @@ _GROUP = "Acquisition"
 # field -> (flag, dimension, is a list, help)
 _FIELDS: dict[type[Acquisition], dict[str, tuple[str, Dimension, bool, str]]] = {
     VariableFlipAngle: {
-        "flip_angle": ("--flip-angle", ANGLE, True, "Nominal flip angles, in the order of the images: 3deg,20deg."),
+        "flip_angle": (
+            "--flip-angle",
+            ANGLE,
+            True,
+            "Nominal flip angles, in the order of the images: 3deg,20deg.",
+        ),
         "repetition_time": ("--repetition-time", TIME, False, "Time between excitations: 15ms."),
     },
     InversionRecovery: {
-        "inversion_time": ("--inversion-time", TIME, True, f"Inversion times, in the order of the images. {_TIMES}"),
+        "inversion_time": (
+            "--inversion-time",
+            TIME,
+            True,
+            f"Inversion times, in the order of the images. {_TIMES}",
+        ),
         "repetition_time": ("--repetition-time", TIME, False, "Time between inversions: 10s."),
     },
     LookLocker: {
@@ -56,16 +75,17 @@ _DIMENSION_OF_UNIT = {"s": TIME, "rad": ANGLE, "Hz": FREQUENCY, "1/s": RATE, "mm
 class VariadicCommand(TyperCommand):
     """A command whose list options take all that follows: ``--images a.nii.gz b.nii.gz``."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the flag for every value, as click wants it."""
-        flags = {flag for p in self.params if isinstance(p, click.Option) and p.multiple for flag in p.opts}
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the flag for every value, as the parser underneath wants it."""
+        flags = {flag for p in self.params if getattr(p, "multiple", False) for flag in p.opts}
         spread: list[str] = []
         current: str | None = None
         fresh = False
         for token in args:
             if token.startswith("-") and not _is_number(token):
-                current = token if token in flags else None
-                fresh = current is not None
+                flag, has_value, _ = token.partition("=")
+                current = flag if flag in flags else None
+                fresh = current is not None and not has_value
                 spread.append(token)
             elif current and not fresh:
                 spread += [current, token]
@@ -76,7 +96,12 @@ class VariadicCommand(TyperCommand):
 
 
 def model_command(
-    entry: Any, more: Iterable[inspect.Parameter], body: Callable[..., None], description: str, *, needed: bool
+    entry: Any,
+    more: Iterable[inspect.Parameter],
+    body: Callable[..., None],
+    description: str,
+    *,
+    needed: bool,
 ) -> Callable[..., None]:
     """A typer callback for one model: its acquisition's options, its own options, then ``more``.
 
@@ -100,24 +125,66 @@ def model_command(
 
 
 def option(
-    name: str, kind: Any, default: Any, *flags: str, help: str, group: str | None = None
+    name: str,
+    kind: Any,
+    default: Any,
+    *flags: str,
+    help: str,
+    group: str | None = None,
+    least: float | None = None,
 ) -> inspect.Parameter:
-    """A keyword parameter that typer turns into an option; without a default it is required."""
-    annotation = Annotated[kind, typer.Option(*flags, help=help, rich_help_panel=group)]
+    """A keyword parameter that typer turns into an option; with ``...`` for default it is required."""
+    annotation = Annotated[kind, typer.Option(*flags, help=help, rich_help_panel=group, min=least)]
     given = {} if default is ... else {"default": default}
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, **given)
 
 
-def acquisition_of(entry: Any, values: Mapping[str, Any], image: Path | None = None) -> tuple[Acquisition | None, list[str]]:
-    """The acquisition that the options describe, or None if they don't; and notes for the user.
+THREADS = option("threads", int, 0, "--threads", help="Processor threads; 0 takes all.", least=0)
+
+
+def own_options(entry: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's own options that were given.
 
     Raises:
-        AcquisitionError: b-values given twice or not at all.
+        UnknownNameError: a value that is none of an option's choices.
+    """
+    own = {}
+    for name, choices in entry.options.items():
+        if values.get(name) is not None:
+            check_choice(f"--{name}", values[name], choices)
+            own[name] = values[name]
+    return own
+
+
+def check_choice(flag: str, value: Any, choices: Sequence[Any]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Raises:
+        UnknownNameError: it is none.
+    """
+    if value not in choices:
+        names = ", ".join(str(choice) for choice in choices)
+        raise UnknownNameError(f"{flag} {value}", "there is no such choice.", f"Use one of {names}.")
+
+
+def acquisition_of(
+    entry: Any, values: Mapping[str, Any], images: Sequence[Path] = ()
+) -> tuple[Acquisition | None, list[str]]:
+    """The acquisition that the options describe, or None if they don't; and notes for the user.
+
+    Args:
+        entry: of the catalogue.
+        values: of the options.
+        images: that the acquisition is of, if there are any yet.
+
+    Raises:
+        AcquisitionError: b-values given twice, or directions without b-values.
         UnitError, PlausibilityError: as the acquisition's.
+        FileError, ShapeError: as `fastqmri.io.read_diffusion`.
     """
     kind = entry.acquisition
-    if kind is DiffusionWeighted and values.get("bval") is not None:
-        return _from_files(values, image)
+    if kind is DiffusionWeighted and (values.get("bval") or values.get("bvec")):
+        return _from_files(values, images)
     fields = {}
     for name, (flag, dimension, is_list, _) in _FIELDS[kind].items():
         text = values.get(name)
@@ -138,7 +205,8 @@ def acquisition_records(entry: Any, acquisition: Acquisition) -> list[tuple[str,
         value = getattr(acquisition, name)
         if value is not None:
             numbers = value if is_list else (value,)
-            records.append((flag.lstrip("-").replace("-", " "), ", ".join(format_quantity(v, dimension) for v in numbers)))
+            text = ", ".join(format_quantity(v, dimension) for v in numbers)
+            records.append((flag.lstrip("-").replace("-", " "), text))
     return records
 
 
@@ -165,13 +233,12 @@ def _acquisition_parameters(entry: Any, needed: bool) -> list[inspect.Parameter]
     parameters = []
     for name, (flag, _, _, text) in _FIELDS[kind].items():
         required = needed and (kind, name) not in _OPTIONAL
-        parameters.append(
-            option(name, str if required else Optional[str], ... if required else None, flag, help=text, group=_GROUP)
-        )
+        kind_of_value, default = (str, ...) if required else (str | None, None)
+        parameters.append(option(name, kind_of_value, default, flag, help=text, group=_GROUP))
     if kind is DiffusionWeighted:
         parameters += [
-            option("bval", Optional[Path], None, "--bval", help="FSL b-values, s/mm2.", group=_GROUP),
-            option("bvec", Optional[Path], None, "--bvec", help="FSL gradient directions.", group=_GROUP),
+            option("bval", Path | None, None, "--bval", help="FSL b-values, s/mm2.", group=_GROUP),
+            option("bvec", Path | None, None, "--bvec", help="FSL gradient directions.", group=_GROUP),
         ]
     return parameters
 
@@ -180,26 +247,34 @@ def _own_parameters(entry: Any) -> list[inspect.Parameter]:
     parameters = []
     for name, choices in entry.options.items():
         if choices == (False, True):
-            parameters.append(
-                option(name, bool, False, f"--{name}", help="Fit a constant noise floor under the decay.", group="Model")
-            )
+            text = "Fit a constant noise floor under the decay."
+            parameters.append(option(name, bool, False, f"--{name}", help=text, group="Model"))
         else:
             default = None if name == "signal" else choices[0]
-            text = f"One of {', '.join(choices)}." + (" Default: what the images hold." if default is None else "")
-            parameters.append(option(name, Optional[str], default, f"--{name}", help=text, group="Model"))
+            text = f"One of {', '.join(choices)}."
+            if default is None:
+                text += " Default: what the images hold."
+            parameters.append(option(name, str | None, default, f"--{name}", help=text, group="Model"))
     return parameters
 
 
-def _from_files(values: Mapping[str, Any], image: Path | None) -> tuple[Acquisition, list[str]]:
-    from fastqmri.io import read_diffusion, read_gradients
-
-    if values.get("b_value") is not None:
-        raise AcquisitionError("--bval and --b-value", "both state the b-values.", "Give one of them.")
-    if image is not None:
-        return read_diffusion(image, values["bval"], values.get("bvec"))
+def _from_files(values: Mapping[str, Any], images: Sequence[Path]) -> tuple[Acquisition, list[str]]:
     import torch
 
-    b_values, b_vectors, notes = read_gradients(values["bval"], values.get("bvec"), -torch.eye(4))
+    from fastqmri.io import read_diffusion, read_gradients, read_grid
+
+    bval, bvec = values.get("bval"), values.get("bvec")
+    if bval is None:
+        raise AcquisitionError(
+            f"--bvec {bvec} without --bval", "every direction needs its b-value.", "Give --bval."
+        )
+    if values.get("b_value") is not None:
+        raise AcquisitionError("--bval and --b-value", "both state the b-values.", "Give one of them.")
+    if len(images) == 1:
+        return read_diffusion(images[0], bval, bvec)
+    # one file a volume: their number is checked where they are read; no file: a phantom, which lies straight
+    affine = read_grid(images[0])[0].affine if images else torch.eye(4)
+    b_values, b_vectors, notes = read_gradients(bval, bvec, affine)
     return DiffusionWeighted(b_value=b_values, b_vector=b_vectors), notes
 
 

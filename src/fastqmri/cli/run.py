@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.markup import escape
 
-from fastqmri.cli.console import console, errors, show_error, show_verdict, the_command
+from fastqmri.cli.console import console, errors, say, show_bug, show_error, show_verdict, the_command
+from fastqmri.cli.inspect import written_maps
 from fastqmri.core import DiffusionWeighted, FastqmriError, FileError, UnknownNameError
 
 if TYPE_CHECKING:
     from fastqmri.estimators import Entry
     from fastqmri.io import Collection
+    from fastqmri.report import InputRecord, Verdict
 
+SOME_FAILED = 3
 _LEAST_DIRECTIONS = 6
 
 
@@ -27,42 +31,71 @@ def run(
     out_dir: Annotated[Path, typer.Argument(help="Root of the derivative dataset; made if missing.")],
     level: Annotated[str, typer.Argument(help="participant (the only level there is).")] = "participant",
     participant_label: Annotated[
-        Optional[list[str]], typer.Option("--participant-label", help="Only these subjects, without 'sub-'.")
+        list[str] | None, typer.Option("--participant-label", help="Only these subjects, without 'sub-'.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Map scans again that are done already.")] = False,
+    threads: Annotated[int, typer.Option("--threads", help="Processor threads; 0 takes all.", min=0)] = 0,
 ) -> None:
     """Map every VFA, IRT1, MESE, MEGRE and dwi scan of a BIDS dataset.
 
-    Writes a BIDS derivative dataset (maps, standard deviations, flags) and a report a scan. A run that was
-    interrupted continues where it stopped when the command is given again.
+    Writes a BIDS derivative dataset (maps, standard deviations, flags) and a report a scan.
+    A run that was interrupted continues where it stopped when the command is given again.
 
     Examples:
 
         fastqmri run study study/derivatives/fastqmri participant --dry-run
 
-        fastqmri run study study/derivatives/fastqmri participant --participant-label 01 02
+        fastqmri run study maps --participant-label 01 02
     """
-    from fastqmri.io import find_collections
+    from fastqmri.cli.job import use_threads
 
     if level != "participant":
-        raise UnknownNameError(f"analysis level {level!r}", "maps are made subject by subject.", "Use participant.")
-    collections = find_collections(bids_dir, participant_label)
+        raise UnknownNameError(
+            f"analysis level {level!r}", "maps are made subject by subject.", "Use participant."
+        )
+    use_threads(threads)
+    if not map_dataset(bids_dir, out_dir, participant_label, dry_run=dry_run, force=force):
+        raise typer.Exit(SOME_FAILED)
+
+
+def map_dataset(
+    root: Path,
+    out_dir: Path,
+    participants: Sequence[str] | None = None,
+    *,
+    dry_run: bool = False,
+    force: bool = False,
+) -> bool:
+    """Say what each scan of a dataset gets, and map it; whether all scans went well.
+
+    Raises:
+        FileError: no dataset, or none of its scans can be mapped.
+        OutputError: the output folder can't be written to, or holds another dataset.
+    """
+    from fastqmri.io import begin_derivatives, find_collections
+
+    collections = find_collections(root, participants)
     usable = [c for c in collections if c.problem is None]
     _print_plan(collections)
     if not usable:
+        why = "there are no VFA, IRT1, MESE, MEGRE or dwi images."
         raise FileError(
-            f"{bids_dir}: {len(collections)} scans found, none can be mapped",
-            "the reasons are listed above." if collections else "there are no VFA, IRT1, MESE, MEGRE or dwi images.",
+            f"{root}: {len(collections)} scans found, none can be mapped",
+            "the reasons are listed above." if collections else why,
             "Run fastqmri validate on the dataset.",
         )
     if dry_run:
-        return
-    failures = sum(not _map(collection, out_dir, force) for collection in usable)
+        return True
+    begin_derivatives(out_dir, root)
+    results = Counter(_map(collection, out_dir, force) for collection in usable)
+    results["skipped"] = len(collections) - len(usable)
+    console.rule()
+    say(", ".join(f"{count} {result}" for result, count in results.items() if count))
     _write_index(out_dir)
-    if failures:
-        console.print(f"{failures} of {len(usable)} scans failed; their errors are above. Run again to retry them.")
-        raise typer.Exit(3)
+    if results["failed"]:
+        say("The errors are above. Give the command again to retry what failed; what is done stays.")
+    return not (results["failed"] or results["skipped"])
 
 
 def entry_for(collection: Collection) -> Entry:
@@ -71,88 +104,92 @@ def entry_for(collection: Collection) -> Entry:
 
     acquisition = collection.acquisition
     if isinstance(acquisition, DiffusionWeighted):
-        weighted = [v for b, v in zip(acquisition.b_value, acquisition.b_vector or (), strict=False) if b > 50]
-        return entry("dti" if len(set(weighted)) >= _LEAST_DIRECTIONS else "adc")
+        directions = zip(acquisition.b_value, acquisition.b_vector or (), strict=False)
+        weighted = {direction for b, direction in directions if b > 50}
+        return entry("dti" if len(weighted) >= _LEAST_DIRECTIONS else "adc")
     return next(e for e in CATALOGUE.values() if e.suffix == collection.suffix)
 
 
 def _print_plan(collections: Sequence[Collection]) -> None:
-    table = Table(title="Scans", title_justify="left")
-    for column in ("scan", "images", "model", "maps", "corrections and remarks"):
-        table.add_column(column, overflow="fold")
+    """One line a scan with its model, then what else the user should know; and why scans are skipped."""
     for collection in collections:
+        name = f"[bold]{escape(collection.name)}[/]"
         if collection.problem is not None:
-            table.add_row(collection.name, str(len(collection.files)), "[red]skipped[/]", "", collection.problem.read)
+            console.print(f"{name}: [red]skipped[/], see below", highlight=False, soft_wrap=True)
             continue
-        chosen = entry_for(collection)
         assert collection.acquisition is not None
-        model = chosen.build(collection.acquisition)
-        remarks = [f"B1+ {collection.b1_map.name}"] if collection.b1_map else []
-        remarks += [f"mask {collection.mask.name}"] if collection.mask else ["automatic mask"]
-        table.add_row(
-            collection.name,
-            f"{len(collection.files)} files, {collection.acquisition.contrasts} contrasts",
-            f"{chosen.name} ({chosen.methods[0].name})",
-            ", ".join(n for n in chosen.outputs if n in _names(model) and not _is_element(n)),
-            "; ".join([*remarks, *collection.warnings]),
-        )
-    console.print(table)
+        chosen = entry_for(collection)
+        maps = written_maps(chosen, chosen.build(collection.acquisition))
+        shown = ", ".join(name for name in maps if not _is_element(name))
+        what = f"{collection.acquisition.contrasts} images, {chosen.name} ({chosen.methods[0].name})"
+        console.print(f"{name}: {what} → {shown}", highlight=False, soft_wrap=True)
+        remarks = [f"B1+ map: {collection.b1_map.name}"] if collection.b1_map else []
+        remarks.append(f"mask: {collection.mask.name if collection.mask else 'automatic'}")
+        for remark in [*remarks, *collection.warnings]:
+            say(f"  {remark}")
     for collection in collections:
         if collection.problem is not None:
-            errors.print(f"{collection.name}:", markup=False, highlight=False)
+            errors.print(f"\n{collection.name}:", markup=False, highlight=False, soft_wrap=True)
             show_error(collection.problem)
 
 
-def _names(model: Any) -> set[str]:
-    return {p.name for p in model.parameters} | {d.parameter.name for d in model.derived}
-
-
 def _is_element(name: str) -> bool:
+    """Whether it is an element of the diffusion tensor."""
     return len(name) == 3 and name[0] == "D"
 
 
-def _map(collection: Collection, out_dir: Path, force: bool) -> bool:
-    """Map one scan; whether it went well (or was done already)."""
+def _map(collection: Collection, out_dir: Path, force: bool) -> str:
+    """Map one scan, whatever became of those before it; how it went, in a word or two."""
     from fastqmri.io import write_json
 
     record = out_dir / "logs" / f"{collection.name}.json"
-    print_of = _fingerprint(collection)
-    if not force and _is_done(record, print_of, out_dir):
-        console.print(f"{collection.name}: done already", markup=False, highlight=False)
-        return True
-    console.print(f"{collection.name}: mapping", markup=False, highlight=False)
+    fingerprint = _fingerprint(collection)
+    if not force and _is_done(record, fingerprint, out_dir):
+        say(f"{collection.name}: done already")
+        return "done already"
+    say(f"{collection.name}: mapping")
     try:
         written, verdict = _process(collection, out_dir)
+        # last of all, as the sign that all is there
+        content = {
+            "fingerprint": fingerprint,
+            "files": [path.relative_to(out_dir).as_posix() for path in written],
+            "verdict": asdict(verdict),
+            "command": the_command(),
+        }
+        write_json(record, content)
     except FastqmriError as error:
         show_error(error)
-        return False
-    relative = [str(path.relative_to(out_dir)) for path in written]
-    write_json(record, {"fingerprint": print_of, "files": relative, "verdict": asdict(verdict), "command": the_command()})
+        return "failed"
+    except Exception as error:
+        show_bug(error)
+        return "failed"
     show_verdict(verdict.level, verdict.reasons)
-    return True
+    return "mapped"
 
 
-def _process(collection: Collection, out_dir: Path) -> tuple[list[Path], Any]:
+def _process(collection: Collection, out_dir: Path) -> tuple[list[Path], Verdict]:
+    """Compute everything, then write it."""
     from fastqmri.cli.job import Job, estimate, estimation, mask_foreground, report
-    from fastqmri.io import begin_derivatives, write_derivatives
+    from fastqmri.io import write_derivatives, write_text
 
     chosen = entry_for(collection)
-    begin_derivatives(out_dir, collection.root)
     job = Job(collection.name, chosen, collection.load(), the_command())
     job.inputs = _records(collection)
     job.warnings += collection.warnings
     if job.measurement.mask is None:
         mask_foreground(job)
     outcome = estimate(job)
-    written = write_derivatives(
-        out_dir, collection, outcome.maps, estimation(job, chosen.methods[0].name), names=outcome.names
-    )
     path = out_dir / "reports" / f"{collection.name}_report.html"
-    verdict = report(job, outcome, path)
-    return [*written, path], verdict
+    verdict, pages = report(job, outcome, path)
+    label = estimation(job, chosen.methods[0].name)
+    written = write_derivatives(out_dir, collection, outcome.maps, label, names=outcome.names)
+    for page, text in pages.items():
+        write_text(page, text)
+    return [*written, *pages], verdict
 
 
-def _records(collection: Collection) -> list[Any]:
+def _records(collection: Collection) -> list[InputRecord]:
     from fastqmri.report import InputRecord
 
     root = collection.root
@@ -165,7 +202,7 @@ def _records(collection: Collection) -> list[Any]:
 
 
 def _fingerprint(collection: Collection) -> str:
-    """What the maps of a scan depend on: the images, their companions and acquisition, and this version."""
+    """What the maps of a scan depend on: the images, their companions, the acquisition, and this version."""
     from fastqmri import __version__
 
     files = [*collection.files, *(p for p in (collection.b1_map, collection.mask) if p is not None)]
@@ -174,18 +211,20 @@ def _fingerprint(collection: Collection) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _is_done(record: Path, print_of: str, out_dir: Path) -> bool:
+def _is_done(record: Path, fingerprint: str, out_dir: Path) -> bool:
     try:
         known = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return known.get("fingerprint") == print_of and all((out_dir / name).exists() for name in known.get("files", []))
+    files = known.get("files", [])
+    return known.get("fingerprint") == fingerprint and all((out_dir / name).exists() for name in files)
 
 
 def _write_index(out_dir: Path) -> None:
     from fastqmri.report import write_index
 
-    path = out_dir / "reports" / "index.html"
-    entries = sorted((out_dir / "reports").glob("*_report.html"))
-    write_index(path, entries)
-    console.print(f"Reports: {path}", markup=False, highlight=False, soft_wrap=True)
+    reports = sorted((out_dir / "reports").glob("*_report.html"))
+    if reports:
+        path = out_dir / "reports" / "index.html"
+        write_index(path, reports)
+        say(f"Open the reports in a browser: {path.resolve()}")

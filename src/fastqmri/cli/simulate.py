@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fastqmri.cli.console import console
-from fastqmri.cli.options import VariadicCommand, acquisition_of, model_command, option
+from fastqmri.cli.console import say
+from fastqmri.cli.options import VariadicCommand, acquisition_of, model_command, option, own_options
 from fastqmri.core import OutputError
 from fastqmri.estimators import CATALOGUE
-from fastqmri.phantoms import typical_acquisition
+from fastqmri.phantoms import LEAST_SIDE, typical_acquisition
 
 if TYPE_CHECKING:
     from fastqmri.core import Acquisition
     from fastqmri.estimators import Entry
 
-app = typer.Typer(no_args_is_help=True, help="Simulate a phantom with known truth.", rich_markup_mode="rich")
+app = typer.Typer(no_args_is_help=True, help="Simulate a phantom with known truth.")
 
 
 def simulate(entry: Entry, values: Mapping[str, Any]) -> None:
@@ -30,11 +31,14 @@ def simulate(entry: Entry, values: Mapping[str, Any]) -> None:
     from fastqmri.phantoms import vials
 
     out = Path(values["out"])
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}", "it is a file, not a folder.", "Choose another --out.")
     if out.exists() and any(out.iterdir()) and not values["force"]:
-        raise OutputError(f"{out} is not empty", "its files might be overwritten.", "Choose another --out, or --force.")
+        remedy = "Choose another --out, or --force."
+        raise OutputError(f"{out} is not empty", "its files might be overwritten.", remedy)
     acquisition, _ = acquisition_of(entry, values)
     acquisition = acquisition or typical_acquisition(entry.acquisition, entry.name)
-    own = {name: values[name] for name in entry.options if values.get(name) is not None}
+    own = own_options(entry, values)
     model = entry.build(acquisition, **own)
     generator = torch.Generator().manual_seed(values["seed"])
     size, slices = values["size"], values["slices"]
@@ -42,14 +46,19 @@ def simulate(entry: Entry, values: Mapping[str, Any]) -> None:
     measurement = phantom.measurement
     images = _write_images(out, measurement, write_image)
     assert measurement.mask is not None
-    write_image(out / "mask.nii.gz", measurement.mask.to(torch.uint8), measurement.affine, name="mask", unit="1")
-    write_image(out / "labels.nii.gz", phantom.labels.to(torch.uint8), measurement.affine, name="vial", unit="1")
+    affine = measurement.affine
+    write_image(out / "mask.nii.gz", measurement.mask.to(torch.uint8), affine, name="mask", unit="1")
+    write_image(out / "labels.nii.gz", phantom.labels.to(torch.uint8), affine, name="vial", unit="1")
+    units = {p.name: p.unit for p in model.parameters}
     for name, value in measurement.known.items():
-        write_image(out / f"{name}.nii.gz", value, measurement.affine, name=name, unit="fraction")
+        write_image(out / f"{name}.nii.gz", value, affine, name=name, unit=units[name])
     for parameter, value in zip(model.parameters, phantom.truth, strict=True):
         path = out / "truth" / f"{parameter.name}.nii.gz"
-        write_image(path, value.float(), measurement.affine, name=parameter.name, unit=parameter.unit)
-    command = _fit_command(entry, acquisition, measurement.known, images, out)
+        write_image(path, value.float(), affine, name=parameter.name, unit=parameter.unit)
+    own_words = [
+        f"--{name}" if value is True else f"--{name} {value}" for name, value in own.items() if value
+    ]
+    command = " ".join([_fit_command(entry, acquisition, measurement.known, images, out), *own_words])
     write_json(
         out / "simulation.json",
         {
@@ -63,7 +72,7 @@ def simulate(entry: Entry, values: Mapping[str, Any]) -> None:
             "FitCommand": command,
         },
     )
-    console.print(f"Phantom in {out}; map it with\n\n  {command}", markup=False, highlight=False, soft_wrap=True)
+    say(f"Phantom in {out}; map it with\n\n  {command}")
 
 
 def _write_images(out: Path, measurement: Any, write_image: Any) -> list[str]:
@@ -71,10 +80,10 @@ def _write_images(out: Path, measurement: Any, write_image: Any) -> list[str]:
     data = measurement.data.movedim(0, -1)
     if not data.is_complex():
         write_image(out / "images.nii.gz", data, measurement.affine, name="images", unit="arbitrary")
-        return [f"--images {out / 'images.nii.gz'}"]
+        return [f"--images {_quoted(out / 'images.nii.gz')}"]
     write_image(out / "magnitude.nii.gz", data.abs(), measurement.affine, name="magnitude", unit="arbitrary")
     write_image(out / "phase.nii.gz", data.angle(), measurement.affine, name="phase", unit="rad")
-    return [f"--images {out / 'magnitude.nii.gz'}", f"--phase {out / 'phase.nii.gz'}"]
+    return [f"--images {_quoted(out / 'magnitude.nii.gz')}", f"--phase {_quoted(out / 'phase.nii.gz')}"]
 
 
 def _fit_command(
@@ -90,8 +99,14 @@ def _fit_command(
         numbers = value if isinstance(value, tuple) else (value,)
         unit = "rad" if name == "flip_angle" else "s"
         words.append(f"--{name.replace('_', '-')} {','.join(f'{n:.9g}{unit}' for n in numbers)}")
-    words += [f"--{name.lower()} {out / f'{name}.nii.gz'}" for name in known]
-    return " ".join([*words, f"--mask {out / 'mask.nii.gz'}", f"--regions {out / 'labels.nii.gz'}", f"--out {out / 'maps'}"])
+    words += [f"--{name.lower()} {_quoted(out / f'{name}.nii.gz')}" for name in known]
+    for flag, name in (("mask", "mask.nii.gz"), ("regions", "labels.nii.gz"), ("out", "maps")):
+        words.append(f"--{flag} {_quoted(out / name)}")
+    return " ".join(words)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _write_gradients(out: Path, fields: Mapping[str, Any]) -> list[str]:
@@ -99,20 +114,22 @@ def _write_gradients(out: Path, fields: Mapping[str, Any]) -> list[str]:
 
     write_text(out / "images.bval", " ".join(f"{b:g}" for b in fields["b_value"]) + "\n")
     if fields["b_vector"] is None:
-        return [f"--bval {out / 'images.bval'}"]
+        return [f"--bval {_quoted(out / 'images.bval')}"]
     # FSL's first component points the other way in images of positive determinant, as these are
     columns = list(zip(*fields["b_vector"], strict=True))
     rows = [[-v for v in columns[0]], columns[1], columns[2]]
     write_text(out / "images.bvec", "\n".join(" ".join(f"{v:.9f}" for v in row) for row in rows) + "\n")
-    return [f"--bval {out / 'images.bval'}", f"--bvec {out / 'images.bvec'}"]
+    return [f"--bval {_quoted(out / 'images.bval')}", f"--bvec {_quoted(out / 'images.bvec')}"]
 
 
 _OPTIONS: list[inspect.Parameter] = [
     option("out", Path, ..., "--out", "-o", help="Folder for the files; made if missing."),
-    option("snr", float, 50.0, "--snr", help="Brightest sample of the median vial over the noise."),
-    option("size", int, 96, "--size", help="Voxels along each side of a slice."),
-    option("slices", int, 5, "--slices", help="Number of slices."),
-    option("seed", int, 0, "--seed", help="Same seed, same bytes."),
+    option(
+        "snr", float, 50.0, "--snr", help="Brightest sample of the median vial over the noise.", least=0.1
+    ),
+    option("size", int, 96, "--size", help="Voxels along each side of a slice.", least=LEAST_SIDE),
+    option("slices", int, 5, "--slices", help="Number of slices.", least=1),
+    option("seed", int, 0, "--seed", help="Same seed, same bytes.", least=0),
     option("force", bool, False, "--force", help="Write into a folder that is not empty."),
 ]
 
@@ -121,4 +138,6 @@ for _entry in CATALOGUE.values():
         f"Simulate a phantom of vials for {_entry.name}, with truth.\n\n"
         f"Example:\n\n    fastqmri simulate {_entry.name} --snr 50 --seed 1 --out phantom"
     )
-    app.command(_entry.name, cls=VariadicCommand)(model_command(_entry, _OPTIONS, simulate, _text, needed=False))
+    app.command(_entry.name, cls=VariadicCommand)(
+        model_command(_entry, _OPTIONS, simulate, _text, needed=False)
+    )

@@ -17,10 +17,10 @@ from fastqmri.core import (
 
 _TYPICAL: dict[type[Acquisition], Acquisition] = {
     VariableFlipAngle: VariableFlipAngle(
-        flip_angle=("3deg", "6deg", "9deg", "13deg", "18deg", "25deg"), repetition_time="15ms"
+        flip_angle=tuple(math.radians(angle) for angle in (3, 6, 9, 13, 18, 25)), repetition_time=0.015
     ),
     InversionRecovery: InversionRecovery(
-        inversion_time=("50ms", "150ms", "300ms", "600ms", "1s", "1.6s", "2.4s", "4s"), repetition_time="10s"
+        inversion_time=(0.05, 0.15, 0.3, 0.6, 1.0, 1.6, 2.4, 4.0), repetition_time=10.0
     ),
     LookLocker: LookLocker(inversion_time=tuple(0.05 + 0.15 * i for i in range(20))),
     MultiEchoSpinEcho: MultiEchoSpinEcho(echo_time=tuple(0.01 * i for i in range(1, 33))),
@@ -48,7 +48,7 @@ def typical_acquisition(kind: type[Acquisition], model: str = "") -> Acquisition
         return DiffusionWeighted(b_value=_IVIM_B_VALUES if model == "ivim" else (0, 200, 500, 800, 1200))
     if kind not in _TYPICAL:
         raise UnknownNameError(
-            f"acquisition {kind.__name__}", "it has no typical protocol.", "Give its values on the command line."
+            f"acquisition {kind.__name__}", "it has no typical protocol.", "Give its values yourself."
         )
     return _TYPICAL[kind]
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastqmri.core import Measurement, Parameter
+from fastqmri.core import Measurement, Parameter, ShapeError
 from fastqmri.physics.signal import DiffusionTensor, SignalModel
 from fastqmri.physics.signal.diffusion import TENSOR_ELEMENTS
 
 VIALS = 14
+LEAST_SIDE = 24
+"""Voxels along a side of a slice, below which some vials would be a voxel or two."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ def vials(
 ) -> Phantom:
     """Draw a phantom and measure it.
 
-    Every vial gets its parameters from the model's priors, spread evenly (on a logarithmic scale where a prior
-    spans more than a factor of five) so that the range is covered whatever the seed. Parameters that are
-    normally measured elsewhere (B1+) vary smoothly by ±15 % and are given as known maps.
+    Every vial gets its parameters from the model's priors, spread evenly (on a logarithmic scale where a
+    prior spans more than a factor of five) so that the range is covered whatever the seed. Parameters that
+    are normally measured elsewhere (B1+) vary smoothly by ±15 % and are given as known maps.
 
     Args:
         model: what to simulate.
@@ -52,7 +54,16 @@ def vials(
         shape: voxels; the vials run along the last axis.
         snr: brightest noiseless sample of the median vial over the noise of one channel.
         rician: magnitudes of complex noise for models of non-negative signals; otherwise Gaussian noise.
+
+    Raises:
+        ShapeError: slices of fewer than LEAST_SIDE voxels along a side.
     """
+    if min(shape[:2]) < LEAST_SIDE:
+        raise ShapeError(
+            f"slices of {shape[0]} × {shape[1]} voxels",
+            "vials would be a voxel or two.",
+            f"Use at least {LEAST_SIDE} voxels along each side.",
+        )
     labels = _labels(shape)
     inside = labels > 0
     truth = torch.zeros(len(model.parameters), *shape, dtype=torch.float64)
