@@ -108,7 +108,10 @@ def fit_rational(
     """
     compiled = kernels()
     assert compiled is not None
-    arrays = (sine.double().contiguous().numpy(), cosine.double().contiguous().numpy())
+    shared = sine.shape[1] == 1
+    arrays = [
+        (part.double().contiguous() if shared else _whole_blocks(part.double())).numpy() for part in (sine, cosine)
+    ]
     return _run(
         compiled.rational,
         data,
@@ -177,8 +180,9 @@ def _run(
     logarithms: bool = False,
 ) -> Solution:
     _announce(kernel)
-    y = data.double().contiguous()
-    w = None if weights is None else weights.double().contiguous().numpy()
+    voxels = data.shape[1]
+    y = _whole_blocks(data.double())
+    w = None if weights is None else _whole_blocks(weights.double()).numpy()
     out = torch.empty(rows, y.shape[1], dtype=torch.float64)
     head = (y.numpy(), y.clamp_min(1e-30).log().numpy(), w) if logarithms else (y.numpy(), w)
     result = out.numpy()
@@ -190,6 +194,7 @@ def _run(
     else:
         kernel(*head, *arguments, 0, 0, result)  # compiles once, before the threads race to
         list(_pool(threads).map(lambda span: kernel(*head, *arguments, *span, result), spans))
+    out = out[:, :voxels].contiguous()
     packed = unknowns * (unknowns + 1) // 2
     return Solution(
         x=out[:unknowns],
@@ -202,6 +207,16 @@ def _run(
 @functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="fastqmri")
+
+
+def _whole_blocks(rows: Tensor) -> Tensor:
+    """(row, voxel) with the last voxel repeated to whole blocks of lanes: what is left of one rounds differently."""
+    compiled = kernels()
+    assert compiled is not None
+    missing = -rows.shape[1] % compiled.LANES
+    if not missing or not rows.shape[1]:
+        return rows.contiguous()
+    return torch.cat([rows, rows[:, -1:].expand(-1, missing)], 1)
 
 
 _announced: set[str] = set()
