@@ -22,7 +22,7 @@ from fastqmri.report.quantities import display_unit, flag_name, plain, with_erro
 from fastqmri.report.statistics import Numbers, array
 
 _CURVE_POINTS = 200
-_MOST_RESIDUALS = 20_000
+_MOST_RESIDUALS, _MOST_CANDIDATES = 20_000, 200_000
 _TRUSTED_VOXELS = 8
 _ABSCISSAE = {"flip_angle": ("flip angle (deg)", 180 / math.pi), "b_value": ("b-value (s/mm²)", 1.0)}
 _FLAGS_SHOWN = (Flag.MODEL_MISFIT, Flag.AT_BOUND, Flag.LOW_SNR, Flag.SATURATED)
@@ -103,6 +103,7 @@ def choose_voxels(numbers: Numbers, main: str) -> list[int]:
     """Flat indices of voxels worth a look: trusted ones over the range of ``main``, then one of each flag."""
     values, flags = numbers.values(main).ravel(), numbers.flags.ravel()
     trusted = np.flatnonzero(numbers.trusted)
+    trusted = trusted[:: 1 + len(trusted) // _MOST_CANDIDATES]
     by_value = trusted[np.argsort(values[trusted], kind="stable")]
     places = np.linspace(0.02, 0.98, min(_TRUSTED_VOXELS, len(by_value))) * (len(by_value) - 1)
     chosen = list(dict.fromkeys(by_value[np.round(places).astype(int)].tolist()))
@@ -185,7 +186,7 @@ def clipping_level(measurement: Measurement) -> float:
 def residuals_by_contrast(content: ReportContent, numbers: Numbers) -> Contrasts | None:
     """Residuals of up to 20 000 trusted voxels spread over the mask; None where there are none."""
     trusted = np.flatnonzero(numbers.trusted)
-    chosen = trusted[:: max(1, len(trusted) // _MOST_RESIDUALS)]
+    chosen = trusted[:: 1 + len(trusted) // _MOST_RESIDUALS]
     x = complete_parameters(content, chosen)
     if x is None or not len(chosen):
         return None

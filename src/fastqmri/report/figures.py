@@ -80,14 +80,12 @@ class ColourBar:
 
 def map_picture(values: Floats, scale: Scale, mosaic: Mosaic, alt: str) -> Picture:
     """Mosaic of a map (*voxels) with one palette entry a voxel; NaN is black."""
-    indices = scale.indices(mosaic.arrange(values, np.nan))
-    return _mosaic_picture(png.encode(indices, scale.table), indices.shape, mosaic, alt)
+    return image_picture(mosaic.arrange(values, np.nan), scale, mosaic, alt)
 
 
-def images_picture(images: Sequence[Floats], scale: Scale, mosaic: Mosaic, alt: str) -> Picture:
-    """The middle slice of several volumes (*voxels), in one common scale."""
-    indices = scale.indices(mosaic.arrange_many(images, np.nan))
-    return _mosaic_picture(png.encode(indices, scale.table), indices.shape, mosaic, alt)
+def image_picture(image: Floats, scale: Scale, mosaic: Mosaic, alt: str) -> Picture:
+    """A (row, column) picture that a mosaic has arranged; NaN is black."""
+    return _mosaic_picture(png.encode(scale.indices(image), scale.table), image.shape, mosaic, alt)
 
 
 def flag_picture(flags: NDArray[np.uint8], mosaic: Mosaic, alt: str) -> Picture:
@@ -182,12 +180,12 @@ def histogram_figure(
     figure = _figure(0.52 * _PAGE_INCHES, 0.5 + max(1.8, 0.9 * len(groups)))
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     for panel, (name, values) in zip(panels, groups, strict=True):
-        _histogram(panel, values, limits)
+        quartiles = _histogram(panel, values, limits)
         panel.set_yticks([])
         panel.spines["left"].set_visible(False)
         words = name if len(groups) > 1 else ""
-        if np.isfinite(values).any():
-            lower, median, upper = (number(q) for q in np.nanpercentile(values, (25, 50, 75)))
+        if quartiles:
+            lower, median, upper = map(number, quartiles)
             words += f"   median {median}, quartiles {lower} to {upper}"
         panel.set_title(_literal(words.strip()), fontsize=8, color=INK, loc="right", pad=2)
     panels[-1].set_xlabel(label, fontsize=9, color=INK)
@@ -229,18 +227,19 @@ def _draw_contrasts(panel: Axes, contrasts: Contrasts) -> None:
     panel.set_xlabel(contrasts.label, fontsize=9, color=INK)
 
 
-def _histogram(panel: Axes, values: Floats, limits: tuple[float, float]) -> None:
-    """Counts with the median as a line and the interquartile range as a band."""
+def _histogram(panel: Axes, values: Floats, limits: tuple[float, float]) -> list[float]:
+    """Counts, the median as a line, the interquartile range as a band; returns the quartiles, if any."""
     _plain(panel)
     finite = values[np.isfinite(values)]
     if not finite.size:
         panel.text(0.5, 0.5, "no trusted voxel", transform=panel.transAxes, ha="center", color=SOFT, size=8)
-        return
+        return []
     lower, median, upper = np.percentile(finite, (25, 50, 75))
     panel.axvspan(lower, upper, color=BAND, alpha=0.6, linewidth=0)
     counts, edges = np.histogram(finite, bins=_BINS, range=limits)
     panel.stairs(counts, edges, fill=True, color=ACCENT, alpha=0.85)
     panel.axvline(median, color=INK, linewidth=1.2)
+    return [float(lower), float(median), float(upper)]
 
 
 def _literal(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -75,7 +75,7 @@ class Mosaic:
         """(row, column) picture of a volume (*voxels); ``fill`` between the slices."""
         return tiled(self._cut(volume, self.slices), self.across, fill)
 
-    def arrange_many(self, volumes: Sequence[NDArray[np.generic]], fill: float) -> Floats:
+    def arrange_many(self, volumes: Iterable[NDArray[np.generic]], fill: float) -> Floats:
         """(row, column) picture of the middle one of the shown slices of several volumes (*voxels)."""
         middle = self.slices[len(self.slices) // 2]
         tiles = np.concatenate([self._cut(volume, (middle,)) for volume in volumes])

@@ -116,19 +116,18 @@ class Page:
         return summary.parameter, unit.show(summary.median), _quartiles(summary, unit)
 
     def _images(self) -> Picture:
-        """The fullest slice of the measured contrasts, in the order they came in."""
+        """The middle slice of the measured contrasts, in the order they came in."""
         data = self.content.measurement.data
-        chosen = np.unique(np.linspace(0, len(data) - 1, min(len(data), _MOST_IMAGES)).round().astype(int))
-        images = [array(data[i].abs() if data.is_complex() else data[i]) for i in chosen.tolist()]
-        shown = np.stack([image[self.numbers.inside] for image in images])
-        finite = shown[np.isfinite(shown)]
-        low, high = np.percentile(finite, (0, 99)) if finite.size else (0.0, 1.0)
+        chosen = np.linspace(0, len(data) - 1, min(len(data), _MOST_IMAGES)).round().astype(int).tolist()
+        magnitudes = (data[i].abs() if data.is_complex() else data[i] for i in chosen)
+        picture = self.mosaic.arrange_many((np.asarray(image.cpu()) for image in magnitudes), np.nan)
+        finite = picture[np.isfinite(picture)]
+        low, high = (finite.min(), np.percentile(finite, 99)) if finite.size else (0.0, 1.0)
         scale = image_scale(min(float(low), 0.0), max(float(high), float(low) + 1e-30))
         label, names = evidence.contrast_names(self.content.measurement.acquisition)
         which = f"{len(chosen)} of the {len(data)}" if len(chosen) < len(data) else f"The {len(data)}"
         alt = f"{which} measured images in one slice and one grey window: {label} "
-        alt += ", ".join(names[i] for i in chosen)
-        return figures.images_picture(images, scale, self.mosaic, alt)
+        return figures.image_picture(picture, scale, self.mosaic, alt + ", ".join(names[i] for i in chosen))
 
     def _block(self, name: str) -> Block:
         """A parameter's map, standard deviation, coefficient of variation and flags, for the same slices."""
@@ -150,9 +149,8 @@ class Page:
         return self._view("Coefficient of variation", f"SD / {name}", ratio, scale, _PERCENT)
 
     def _view(self, label: str, quantity: str, values: Floats, scale: Scale, unit: DisplayUnit) -> MapView:
-        median = unit.show(float(np.nanmedian(values))) if np.isfinite(values).any() else "not known"
         bar = figures.colour_bar(scale, quantity, unit)
-        alt = f"{quantity}, {self.mosaic.description}; median {median}; colours: {bar.note}"
+        alt = f"{quantity}, {self.mosaic.description}; colours: {bar.note}"
         return MapView(label, figures.map_picture(values, scale, self.mosaic, alt), bar)
 
     def _known_blocks(self) -> list[Block]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from fastqmri.core import Flag
 from fastqmri.report.quantities import count, display_unit, flag_name, percent
-from fastqmri.report.statistics import WHOLE, Numbers, array
+from fastqmri.report.statistics import WHOLE, Numbers
 
 Level = Literal["ok", "check", "fail"]
 
@@ -137,8 +136,8 @@ def _uncertainty_findings(numbers: Numbers) -> list[tuple[Level, str]]:
                 "Give the noise standard deviation of the images.",
             )
         ]
-    deviations = array(numbers.maps.standard_deviation)[:, numbers.trusted]
-    if deviations.size and not np.isfinite(deviations).any():
+    whole = [numbers.summaries[name, WHOLE] for name in numbers.maps.names]
+    if all(summary.trusted and math.isnan(summary.mean_sd) for summary in whole):
         return [("check", "This method gives no standard deviations. Compare with one that does.")]
     return []
 
