@@ -35,7 +35,7 @@ def main(picture: Path) -> None:
         print(f"{flag.name:24s} {count:8d}")
 
     def shown(values: object) -> np.ndarray:
-        return np.rot90(np.where(inside, np.asarray(values)[:, :, SLICE], 0.0))
+        return np.where(inside, np.asarray(values)[:, :, SLICE], 0.0).T
 
     flags = np.where(np.asarray(maps.flags) == 0, 1, 2)
     figure = Figure(figsize=(10.5, 3.9), layout="constrained", facecolor="black")

@@ -82,7 +82,8 @@ def _abdomen(root: Path) -> None:
     scan = _restricted_pickle(_packaged("mdreg", "datafiles/VFA.pkl"))
     size = torch.tensor([float(v) for v in scan["spacing"]], dtype=torch.float64)
     data = torch.tensor(scan["array"])
-    affine = torch.diag(torch.cat([size, torch.ones(1, dtype=torch.float64)]))
+    # the axes run to the left, to the feet and to the back, judged by the anatomy: the file does not say
+    affine = torch.eye(4, dtype=torch.float64)[[0, 2, 1, 3]] * torch.cat([-size, torch.ones(1)])
     folder = root / "sub-abdomen" / "anat"
     for i, angle in enumerate(scan["FA"], start=1):
         stem = folder / f"sub-abdomen_flip-{i}_VFA"

@@ -82,7 +82,7 @@ def mask_foreground(job: Job) -> None:
     mask = foreground(job.measurement.data)
     job.measurement = dataclasses.replace(job.measurement, mask=mask)
     share = 100 * float(mask.float().mean())
-    rule = f"automatic: voxels above a tenth of the brightest signal ({share:.0f} % of all)"
+    rule = f"automatic: voxels that stand out from the background ({share:.0f} % of all)"
     job.inputs.append(InputRecord("", "mask", rule, "images", True))
 
 
