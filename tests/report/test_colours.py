@@ -77,6 +77,18 @@ def test_lightness_rises_with_times_and_falls_with_rates(quantity, sign, limits)
     assert steps.sum() > 60
 
 
+@pytest.mark.parametrize(("quantity", "sign"), [("T1", 1), ("T2", 1), ("R1", -1), ("R2", -1)])
+def test_order_survives_deuteranopia(quantity, sign):
+    # Viénot, Brettel and Mollon 1999, on linear red, green, blue.
+    deuteranope = np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]])
+    table = relaxometry_table(quantity, 0.0, 3.0)[1:]
+    linear = np.where(table <= 0.04045, table / 12.92, ((table + 0.055) / 1.055) ** 2.4)
+    luminance = np.clip(linear @ deuteranope.T, 0, 1) @ [0.2126, 0.7152, 0.0722]
+    steps = np.diff(np.cbrt(luminance)) * sign
+    assert steps.min() > -0.005
+    assert steps.sum() > 0.5
+
+
 @pytest.mark.parametrize("limits", [(0.0, 3.0), (0.5, 2.0)])
 def test_image_is_prepared_as_published(limits):
     low, high = limits

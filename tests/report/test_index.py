@@ -13,8 +13,9 @@ from report.samples import DIFFUSION, flagged, sample
 from report.test_report import Outline
 
 
-@pytest.fixture
-def group(tmp_path):
+@pytest.fixture(scope="module")
+def group(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("group")
     scans = {
         "sub-01_VFA": sample(shape=(5, 5)),
         "sub-02_VFA": flagged(sample(shape=(6, 6)), int(Flag.AT_BOUND)),
@@ -23,18 +24,19 @@ def group(tmp_path):
     }
     reports = []
     for name, content in scans.items():
-        reports.append(tmp_path / f"{name}_report.html")
+        reports.append(folder / f"{name}_report.html")
         write_report(reports[-1], content)
     return reports
 
 
-def test_every_scan_is_listed(tmp_path, group):
-    write_index(tmp_path / "index.html", group)
-    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+def test_every_scan_is_listed(group):
+    index = group[0].with_name("index.html")
+    write_index(index, group)
+    text = index.read_text(encoding="utf-8")
     page = Outline(text)
     links = {address for tag, address in page.addresses if tag == "a"}
     assert links == {path.name for path in group}
-    assert all((tmp_path / link).is_file() for link in links)
+    assert all(index.with_name(link).is_file() for link in links)
     for expected in ("sub-01_VFA", "sub-02_VFA", "sub-03_dwi", "Fail", "T1 (s)", "Diffusion tensor"):
         assert expected in page.text
     assert "None of 36 voxels" in page.text
@@ -59,9 +61,16 @@ def test_links_reach_other_folders_and_odd_names(tmp_path):
     assert 'href="../sub%201%23/anat/report.html"' in text
 
 
-def test_no_scan_and_missing_metrics(tmp_path, group):
+def test_no_scan_makes_an_empty_page(tmp_path):
     write_index(tmp_path / "index.html", [])
     assert "Reports of 0 scans" in (tmp_path / "index.html").read_text(encoding="utf-8")
-    (tmp_path / "sub-01_VFA_metrics.json").write_text("{}")
-    with pytest.raises(FileError, match=r"sub-01_VFA_metrics\.json"):
-        write_index(tmp_path / "index.html", group)
+
+
+@pytest.mark.parametrize("metrics", [None, "{}", "not JSON"])
+def test_report_without_its_metrics_is_named(tmp_path, metrics):
+    report = tmp_path / "sub-01_report.html"
+    if metrics is not None:
+        (tmp_path / "sub-01_metrics.json").write_text(metrics)
+    with pytest.raises(FileError, match=r"sub-01_metrics\.json"):
+        write_index(tmp_path / "index.html", [report])
+    assert not (tmp_path / "index.html").exists()

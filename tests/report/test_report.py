@@ -10,6 +10,7 @@ import zlib
 from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -108,21 +109,46 @@ def test_report_is_sound(tmp_path, case):
     content = CASES[case]()
     _, text, page = written(tmp_path, content)
     assert len(text.encode()) < 5e6
+    assert page.images
+    check_sound(text)
+
+
+def check_sound(text: str) -> None:
+    """A page that needs nothing but itself, and that a screen reader can find its way through."""
+    page = Outline(text)
     assert text.startswith("<!DOCTYPE html>")
     for tag, address in page.addresses:
         allowed = ("data:", "#") if tag != "a" else ("https://doi.org/", "#")
         assert address.startswith(allowed), f"<{tag}> loads {address[:80]}"
     assert not re.search(r"url\(|@import|\bfetch\(|XMLHttpRequest", text)
-    assert page.images
     assert all(image["alt"].strip() for image in page.images)
     assert all(valid_png(image["src"]) for image in page.images)
     assert page.headings[0] == 1
     assert page.headings.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(page.headings))
     assert len(set(page.ids)) == len(page.ids)
     assert set(page.named_by) <= set(page.ids)
-    shown = {a.removeprefix("#") for _, a in page.addresses if a.startswith("#")}
-    assert shown <= set(page.ids)
+    assert {a.removeprefix("#") for _, a in page.addresses if a.startswith("#")} <= set(page.ids)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        '<img src="https://example.org/a.png" alt="a map">',
+        '<img src="data:image/png;base64,AAAA" alt="no picture at all">',
+        '<link href="https://example.org/style.css">',
+        "<style>@import 'other.css'</style>",
+        "<h4>two levels down</h4>",
+        '<h2 id="maps">twice</h2>',
+        '<a href="#nowhere">lost</a>',
+        "<p><b>crossed</p></b>",
+    ],
+)
+def test_soundness_check_bites(tmp_path, planted):
+    _, text, _ = written(tmp_path, sample(shape=(1,)))
+    check_sound(text)
+    with pytest.raises(AssertionError):
+        check_sound(text.replace("</header>", f"</header>{planted}"))
 
 
 def valid_png(uri: str) -> bool:

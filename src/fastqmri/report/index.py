@@ -55,6 +55,23 @@ class Strip:
     ticks: tuple[tuple[float, str], ...]
 
 
+@dataclass(frozen=True)
+class Group:
+    """The scans of one model.
+
+    Attributes:
+        model: in words.
+        names: parameters with a column.
+        rows: scan and its medians in the order of the names.
+        strips: of the parameters that at least two scans hold.
+    """
+
+    model: str
+    names: tuple[str, ...]
+    rows: tuple[tuple[Scan, tuple[str, ...]], ...]
+    strips: tuple[Strip, ...]
+
+
 def write_index(path: Path, reports: Sequence[Path]) -> None:
     """Write the group page of several reports, and a TSV of their medians beside it.
 
@@ -67,12 +84,10 @@ def write_index(path: Path, reports: Sequence[Path]) -> None:
         OutputError: a file can't be written.
     """
     scans = [read_scan(report, path.parent) for report in reports]
-    names = tuple(dict.fromkeys(name for scan in scans for name in list(scan.medians)[:LEADING]))
-    rows = [(scan, [_shown(scan, name) for name in names]) for scan in scans]
     levels = {level: sum(scan.level == level for scan in scans) for level in ("ok", "check", "fail")}
-    shared = {name: [scan for scan in scans if name in scan.medians] for name in names}
-    strips = [_strip(name, holders) for name, holders in shared.items() if len(holders) > 1]
-    context = {"names": names, "rows": rows, "levels": levels, "strips": strips, "versions": versions()}
+    models = dict.fromkeys(scan.model for scan in scans)
+    groups = [_group(model, [scan for scan in scans if scan.model == model]) for model in models]
+    context = {"count": len(scans), "levels": levels, "groups": groups, "versions": versions()}
     write_text(path.with_suffix(".tsv"), _table(scans))
     write_text(path, render("index.html.j2", context))
 
@@ -105,6 +120,17 @@ def read_scan(report: Path, folder: Path) -> Scan:
             "the group page is made from the metrics that lie beside each report.",
             "Write the report again.",
         ) from error
+
+
+def _group(model: str, scans: Sequence[Scan]) -> Group:
+    names = tuple(dict.fromkeys(name for scan in scans for name in list(scan.medians)[:LEADING]))
+    holders = {name: [scan for scan in scans if name in scan.medians] for name in names}
+    return Group(
+        model,
+        names,
+        tuple((scan, tuple(_shown(scan, name) for name in names)) for scan in scans),
+        tuple(_strip(name, found) for name, found in holders.items() if len(found) > 1),
+    )
 
 
 def _unit(name: str, unit: str) -> DisplayUnit:
