@@ -13,6 +13,7 @@ from fastqmri.physics.signal import SignalModel
 
 _LEAST_CLIPPED = 4
 _LEAST_DIFFERENCES = 100
+_OTSU_BINS = 256
 _NORMAL_QUARTILE = 0.6744897501960817
 
 
@@ -27,6 +28,7 @@ class Screened:
         flags: (voxel) uint8.
         usable: (voxel) bool: enough samples for an estimate.
         samples: (voxel) number of usable samples.
+        peak: (voxel) largest magnitude of the usable samples.
     """
 
     data: Tensor
@@ -35,6 +37,7 @@ class Screened:
     flags: Tensor
     usable: Tensor
     samples: Tensor
+    peak: Tensor
 
 
 def saturation_level(data: Tensor) -> float | None:
@@ -48,51 +51,110 @@ def saturation_level(data: Tensor) -> float | None:
     """
     if data.is_complex():
         return None
-    tops = [channel[torch.isfinite(channel)] for channel in data]
-    highest = max((float(top.max()) for top in tops if len(top)), default=0.0)
+    flat = data.reshape(len(data), -1)
+    tops, bottoms = flat.amax(1), flat.amin(1)
+    if bool(torch.isfinite(tops).all()) and bool(torch.isfinite(bottoms).all()):
+        channels = [flat[i] for i in (tops == tops.max()).nonzero()[:, 0].tolist()]
+        total = flat.numel()
+    else:
+        channels = [channel[torch.isfinite(channel)] for channel in flat]
+        total = sum(len(channel) for channel in channels)
+    highest = max((float(channel.max()) for channel in channels if len(channel)), default=0.0)
     if highest <= 0:
         return None
-    count = sum(int((top == highest).sum()) for top in tops)
-    total = sum(len(top) for top in tops)
+    count = sum(int((channel == highest).sum()) for channel in channels)
     is_full_scale = highest == round(highest) and highest >= 255 and math.log2(highest + 1).is_integer()
     needed = _LEAST_CLIPPED if is_full_scale else max(50, total // 1000)
     return highest if needed <= count < total // 2 else None
 
 
 def screen(
-    measurement: Measurement, model: SignalModel, index: Tensor, saturation: float | None, known: dict[str, Tensor]
+    measurement: Measurement,
+    model: SignalModel,
+    index: Tensor | slice,
+    saturation: float | None,
+    known: dict[str, Tensor],
 ) -> Screened:
     """Take the voxels ``index`` out of a measurement, and judge their samples.
 
     Args:
         measurement: contrasts on voxels.
         model: decides which samples are possible, and how many a fit needs.
-        index: (voxel) flat indices.
+        index: (voxel) flat indices, or the slice of them.
         saturation: clipping level, or None.
         known: flat maps of the known parameters.
     """
     raw = measurement.data.reshape(measurement.data.shape[0], -1)[:, index]
+    judged = _judge(raw, model.non_negative, saturation)
+    values = {name: array[index].double() for name, array in known.items()}
+    bad_known = torch.zeros(raw.shape[1], dtype=torch.bool)
+    for name, value in values.items():
+        bad_known |= ~_within(value, _parameter(model, name))
+    needed = len(model.estimated) // (2 if model.complex_valued else 1)
+    usable = (judged.samples >= max(needed, 2)) & ~judged.constant & ~bad_known
+    judged.flags[~usable] |= int(Flag.INVALID_INPUT)
+    good = judged.good
+    weights = None if good is None else good.double()
+    return Screened(judged.data, weights, values, judged.flags, usable, judged.samples, judged.peak)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Samples of some voxels with the verdict on each; ``good`` is None where all are."""
+
+    data: Tensor
+    good: Tensor | None
+    flags: Tensor
+    samples: Tensor
+    constant: Tensor
+    peak: Tensor
+
+
+def _judge(raw: Tensor, non_negative: bool, saturation: float | None) -> _Judged:
+    """Judge all voxels by their extremes, and those with anything wrong sample by sample."""
+    if raw.is_complex() or not len(raw):
+        return _judge_samples(raw, non_negative, saturation)
+    low, high = raw.amin(0), raw.amax(0)
+    whole = torch.isfinite(high) & (low > 0 if non_negative else torch.isfinite(low))
+    if saturation is not None:
+        whole &= (high < saturation) & (low > -saturation)
+    # equal magnitudes: all the same sample, or nothing but that sample and its negative
+    even = (low == high) | (low == -high)
+    doubtful = (~whole | even).nonzero()[:, 0]
+    peak = (high if non_negative else torch.maximum(high, -low)).double()
+    samples = torch.full((raw.shape[1],), len(raw), dtype=torch.int64)
+    flags = torch.zeros(raw.shape[1], dtype=torch.uint8)
+    constant = torch.zeros(raw.shape[1], dtype=torch.bool)
+    data = raw.double()
+    if not len(doubtful):
+        return _Judged(data, None, flags, samples, constant, peak)
+    part = _judge_samples(raw[:, doubtful], non_negative, saturation)
+    data[:, doubtful] = part.data
+    for whole_batch, some in ((flags, part.flags), (samples, part.samples), (constant, part.constant)):
+        whole_batch[doubtful] = some
+    peak[doubtful] = part.peak
+    good = None
+    if part.good is not None:
+        good = torch.ones(raw.shape, dtype=torch.bool)
+        good[:, doubtful] = part.good
+    return _Judged(data, good, flags, samples, constant, peak)
+
+
+def _judge_samples(raw: Tensor, non_negative: bool, saturation: float | None) -> _Judged:
     data = raw.to(torch.complex128 if raw.is_complex() else torch.float64)
     finite = torch.isfinite(data)
-    good = finite & (data > 0) if model.non_negative and not data.is_complex() else finite
+    good = finite & (data > 0) if non_negative and not data.is_complex() else finite
     data = torch.where(good, data, torch.zeros_like(data))
-    flags = torch.zeros(len(index), dtype=torch.uint8)
+    flags = torch.zeros(raw.shape[1], dtype=torch.uint8)
     flags[~good.all(0)] |= int(Flag.INVALID_INPUT)
     if saturation is not None:
         clipped = good & (data.abs() >= saturation)
         flags[clipped.any(0)] |= int(Flag.SATURATED)
         good = good & ~clipped
         data = torch.where(good, data, torch.zeros_like(data))
-    samples = good.sum(0)
     constant = _constant(data, good)
-    values = {name: array[index].double() for name, array in known.items()}
-    bad_known = torch.zeros(len(index), dtype=torch.bool)
-    for name, value in values.items():
-        bad_known |= ~_within(value, _parameter(model, name))
-    needed = len(model.estimated) // (2 if model.complex_valued else 1)
-    usable = (samples >= max(needed, 2)) & ~constant & ~bad_known
-    flags[~usable] |= int(Flag.INVALID_INPUT)
-    return Screened(data, None if bool(good.all()) else good.double(), values, flags, usable, samples)
+    peak = data.abs().amax(0)
+    return _Judged(data, None if bool(good.all()) else good, flags, good.sum(0), constant, peak)
 
 
 def image_noise(measurement: Measurement) -> float | None:
@@ -147,15 +209,29 @@ def _parameter(model: SignalModel, name: str) -> Parameter:
 def foreground(data: Tensor) -> Tensor:
     """(*voxels) bool: where there is something to estimate, for images that come without a mask.
 
-    A voxel counts if its brightest contrast reaches a tenth of the 99th percentile of all such maxima.
+    A voxel counts if its mean over the contrasts exceeds half of Otsu's threshold between dark and bright.
 
     Args:
         data: (contrast, *voxels).
     """
-    strongest = torch.nan_to_num(data.abs(), nan=0.0, posinf=0.0).amax(0)
-    flat = strongest.flatten()
-    flat = flat[flat > 0]
-    if not len(flat):
-        return strongest > 0
-    high = flat.kthvalue(max(1, int(0.99 * len(flat)))).values
-    return strongest >= high / 10
+    mean = torch.nan_to_num(data.abs(), nan=0.0, posinf=0.0).mean(0)
+    positive = mean[mean > 0].double()
+    if not len(positive):
+        return mean > 0
+    # a few very bright voxels would pull the threshold up
+    bright = positive.kthvalue(max(1, int(0.98 * len(positive)))).values
+    return mean >= _otsu(positive.clamp_max(bright)) / 2
+
+
+def _otsu(values: Tensor) -> float:
+    """The threshold that parts values into the two classes of least spread within (Otsu 1979)."""
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        return low
+    counts = torch.histc(values, _OTSU_BINS, low, high).double()
+    step = (high - low) / _OTSU_BINS
+    centres = low + step * (torch.arange(_OTSU_BINS, dtype=torch.float64) + 0.5)
+    below, moment = counts.cumsum(0), (counts * centres).cumsum(0)
+    total, mean = below[-1], moment[-1]
+    between = (mean * below / total - moment) ** 2 / (below * (total - below)).clamp_min(1)
+    return float(centres[between[:-1].argmax()])

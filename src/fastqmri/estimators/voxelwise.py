@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,12 +20,14 @@ from fastqmri.core import (
 from fastqmri.estimators import rician
 from fastqmri.estimators.screening import Screened, image_noise, saturation_level, screen
 from fastqmri.physics.signal import SignalModel
-from fastqmri.solvers.solution import Solution
+from fastqmri.solvers import dispatch
+from fastqmri.solvers.solution import Solution, variance
 
-CHUNK = 1 << 15
+CHUNK = 1 << 14
 Solve = Callable[[SignalModel, Tensor, "Tensor | None", "dict[str, Tensor]"], Solution]
 """(model, data (contrast, voxel), weights or None, known maps (voxel)) -> the model's estimated parameters."""
 
+_Index = slice | Tensor
 _LEAST_PEAK_SNR = 3.0
 _MISFIT_FACTOR = 5.0
 _MISFIT_SHARE = 0.05
@@ -37,7 +39,8 @@ _EDGE = 1e-5
 class Voxelwise:
     """Runs a batch solver over all voxels of a measurement. An `Estimator`.
 
-    Results do not depend on ``chunk``, which bounds the memory.
+    Results do not depend on ``chunk``, which bounds the memory. As many chunks are worked on at a time as
+    PyTorch may use threads.
 
     Attributes:
         model: A and its acquisition.
@@ -65,35 +68,52 @@ class Voxelwise:
             DataError: Rician fitting without a noise level.
         """
         self._check(measurement)
+        if not measurement.data.is_contiguous():  # or every chunk would copy it
+            measurement = replace(measurement, data=measurement.data.contiguous())
         work = _Workspace(self.model, measurement)
         known = {name: value.reshape(-1) for name, value in measurement.known.items()}
         saturation = measurement.saturation
         if saturation is None:
             saturation = saturation_level(measurement.data)
         sigma = self._rician_noise(measurement) if self.noise == "rician" else None
-        inside = work.inside
-        for begin in range(0, len(inside), self.chunk):
-            index = inside[begin : begin + self.chunk]
+        chunks = work.chunks(self.chunk)
+
+        def run(index: _Index) -> int:
             batch = screen(measurement, self.model, index, saturation, known)
             self._estimate_batch(batch, index, work, sigma)
-            if self.progress:
-                self.progress(min(begin + self.chunk, len(inside)), len(inside))
-        return work.finish(measurement, saturation)
+            return len(batch.usable)
 
-    def _estimate_batch(self, batch: Screened, index: Tensor, work: _Workspace, sigma: float | None) -> None:
+        done = 0
+        for voxels in dispatch.each(run, chunks):
+            done += voxels
+            if self.progress:
+                self.progress(done, work.count)
+        return work.finish(measurement, saturation, self.chunk)
+
+    def _estimate_batch(self, batch: Screened, index: _Index, work: _Workspace, sigma: float | None) -> None:
+        """Estimate whole voxels and those with samples left out apart: the former need no weights."""
         work.flags[index] |= batch.flags
-        chosen = batch.usable.nonzero()[:, 0]
-        if not len(chosen):
-            return
-        data = batch.data[:, chosen]
-        weights = None if batch.weights is None else batch.weights[:, chosen]
-        if weights is not None and bool(weights.all()):
-            weights = None
-        known = {name: value[chosen] for name, value in batch.known.items()}
-        solution = self.solve(self.model, data, weights, known)
+        parts: list[tuple[Tensor, Tensor | None]] = [(batch.usable, None)]
+        if batch.weights is not None:
+            whole = batch.samples == len(batch.data)
+            parts = [(batch.usable & whole, None), (batch.usable & ~whole, batch.weights)]
+        for mask, weights in parts:
+            if bool(mask.all()):
+                self._estimate_part(batch, weights, index, work, sigma)
+                continue
+            chosen = mask.nonzero()[:, 0]
+            if len(chosen):
+                part = _take(batch, chosen)
+                part_weights = None if weights is None else weights[:, chosen]
+                self._estimate_part(part, part_weights, _at(index, chosen), work, sigma)
+
+    def _estimate_part(
+        self, part: Screened, weights: Tensor | None, index: _Index, work: _Workspace, sigma: float | None
+    ) -> None:
+        solution = self.solve(self.model, part.data, weights, part.known)
         if sigma is not None:
-            solution = rician.refine(self.model, self.solve, solution, data, weights, known, sigma)
-        work.store(index[chosen], batch.samples[chosen], data, solution, known)
+            solution = rician.refine(self.model, self.solve, solution, part.data, weights, part.known, sigma)
+        work.store(index, part, solution)
 
     def _check(self, measurement: Measurement) -> None:
         if measurement.acquisition != self.model.acquisition:
@@ -142,58 +162,63 @@ class _Workspace:
             d.parameter for d in model.derived
         )
         voxels = math.prod(measurement.voxels)
-        inside = torch.ones(voxels, dtype=torch.bool)
-        if measurement.mask is not None:
-            inside = measurement.mask.reshape(-1).bool()
-        self.inside = inside.nonzero()[:, 0]
         self.flags = torch.zeros(voxels, dtype=torch.uint8)
-        self.flags[~inside] = int(Flag.MASKED)
+        self.inside = None
+        if measurement.mask is not None:
+            mask = measurement.mask.reshape(-1).bool()
+            self.inside = mask.nonzero()[:, 0]
+            self.flags[~mask] = int(Flag.MASKED)
+        self.count = voxels if self.inside is None else len(self.inside)
         self.value = torch.full((len(self.outputs), voxels), torch.nan)
-        self.unit_deviation = torch.full((len(self.outputs), voxels), torch.nan)
-        self.residual = torch.full((voxels,), torch.nan, dtype=torch.float64)
+        self.deviation = torch.full((len(self.outputs), voxels), torch.nan)  # per unit noise until `finish`
+        self.residual = torch.full((voxels,), torch.nan)
         self.samples = torch.zeros(voxels, dtype=torch.int32)
         self.peak = torch.full((voxels,), torch.nan)
 
-    def store(
-        self, index: Tensor, samples: Tensor, data: Tensor, solution: Solution, known: dict[str, Tensor]
-    ) -> None:
+    def chunks(self, size: int) -> list[_Index]:
+        """All voxels of the mask in chunks; slices where they lie side by side, to spare gathering them."""
+        if self.inside is None:
+            return [slice(begin, min(begin + size, self.count)) for begin in range(0, self.count, size)]
+        return [_side_by_side(index) for index in self.inside.split(size)]
+
+    def store(self, index: _Index, part: Screened, solution: Solution) -> None:
         """Keep values, standard deviations per unit noise, and what the flags will need."""
         model = self.model
         x = solution.x
-        values = [*x]
+        values = list(x.unbind())
         variances = [solution.covariance[i, i] for i in range(len(x))]
-        full = model.complete(x, known)
         rows = list(model.estimated)
-        for derived in model.derived:
-            value, gradient = derived.evaluate(full)
-            g = gradient[rows]
+        for value, gradient in model.derive(model.complete(x, part.known)):
             values.append(value)
-            variances.append(torch.einsum("iv,ijv,jv->v", g, solution.covariance, g))
-        value = torch.stack(values)
-        failed = ~torch.isfinite(value).all(0)
-        self.value[:, index] = value.float()
-        self.unit_deviation[:, index] = torch.stack(variances).clamp_min(0).sqrt().float()
-        self.residual[index] = solution.residual
-        self.samples[index] = samples.int() * (2 if model.complex_valued else 1)
-        self.peak[index] = data.abs().amax(0).float()
-        self.flags[index] |= _flag(~solution.converged | failed, Flag.NOT_CONVERGED)
-        self.flags[index] |= _flag(_at_bound(model, x), Flag.AT_BOUND)
-        self.value[:, index[failed]] = torch.nan
+            by_estimated = gradient if len(rows) == len(gradient) else gradient[rows]
+            variances.append(variance(by_estimated, solution.covariance))
+        value = torch.stack(values).float()
+        failed = ~torch.isfinite(value.sum(0))
+        if bool(failed.any()):
+            value[:, failed] = torch.nan
+        self.value[:, index] = value
+        self.deviation[:, index] = torch.stack(variances).float().clamp_min_(0).sqrt_()
+        self.residual[index] = solution.residual.float()
+        self.samples[index] = part.samples.int() * (2 if model.complex_valued else 1)
+        self.peak[index] = part.peak.float()
+        self.flags[index] |= _flag(~solution.converged | failed, Flag.NOT_CONVERGED) | _flag(
+            _at_bound(model, x), Flag.AT_BOUND
+        )
 
-    def finish(self, measurement: Measurement, saturation: float | None) -> ParameterMaps:
+    def finish(self, measurement: Measurement, saturation: float | None, chunk: int) -> ParameterMaps:
         """Find the noise, scale the standard deviations, set the remaining flags."""
-        freedom = (self.samples - len(self.model.estimated)).clamp_min(0)
-        estimated = torch.isfinite(self.value).all(0)
-        level, notes = self._noise_level(measurement, freedom, estimated)
+        level, notes = self._noise_level(measurement)
         sigma = torch.full_like(self.residual, torch.nan if level is None else level)
-        if measurement.noise is None and level is not None:
-            # a voxel's own residual counts as far as its degrees of freedom carry it (Smyth 2004)
-            pooled = (_PRIOR_FREEDOM * level**2 + self.residual) / (_PRIOR_FREEDOM + freedom)
-            sigma = torch.where(freedom > 0, pooled.sqrt(), sigma)
-        deviation = self.unit_deviation * sigma.float()
-        rms = (self.residual / self.samples.clamp_min(1)).sqrt()
-        if level is not None:
-            self._flag_by_noise(level, sigma, deviation, freedom, estimated)
+        rms = torch.empty_like(self.residual)
+        voxels = len(sigma)
+        spans = [slice(begin, min(begin + chunk, voxels)) for begin in range(0, voxels, chunk)]
+        pooled = measurement.noise is None and level is not None
+
+        def scale(span: slice) -> None:
+            self._finish_span(span, level, pooled, sigma[span], rms[span])
+
+        for _ in dispatch.each(scale, spans):
+            pass
         if saturation is not None and math.isfinite(saturation):
             count = int(((self.flags & int(Flag.SATURATED)) != 0).sum())
             notes.append(
@@ -202,29 +227,43 @@ class _Workspace:
                 else f"Samples at and above {saturation:g} would be excluded; no voxel of the mask has any."
             )
         shape = measurement.voxels
-        self.flags[~estimated & (self.flags == 0)] |= int(Flag.NOT_CONVERGED)
-        deviation[:, ~estimated] = torch.nan
         return ParameterMaps(
             parameters=self.outputs,
             value=self.value.view(-1, *shape),
-            standard_deviation=deviation.view(-1, *shape),
+            standard_deviation=self.deviation.view(-1, *shape),
             flags=self.flags.view(shape),
             affine=measurement.affine,
-            residual=rms.float().view(shape),
-            noise=sigma.float().view(shape),
+            residual=rms.view(shape),
+            noise=sigma.view(shape),
             notes=tuple(notes),
         )
 
-    def _noise_level(
-        self, measurement: Measurement, freedom: Tensor, estimated: Tensor
-    ) -> tuple[float | None, list[str]]:
+    def _finish_span(
+        self, span: slice, level: float | None, pooled: bool, sigma: Tensor, rms: Tensor
+    ) -> None:
+        samples, residual = self.samples[span], self.residual[span]
+        freedom = (samples - len(self.model.estimated)).clamp_min_(0)
+        estimated = torch.isfinite(self.value[:, span].sum(0))
+        if pooled and level is not None:
+            # a voxel's own residual counts as far as its degrees of freedom carry it (Smyth 2004)
+            own = ((_PRIOR_FREEDOM * level**2 + residual) / (_PRIOR_FREEDOM + freedom)).sqrt_()
+            torch.where(freedom > 0, own, sigma, out=sigma)
+        self.deviation[:, span] *= sigma
+        torch.div(residual, samples.clamp_min(1), out=rms).sqrt_()
+        flags = self.flags[span]
+        if level is not None:
+            flags |= self._flags_by_noise(span, level, freedom, estimated)
+        lost = ~estimated
+        if bool(lost.any()):
+            flags |= _flag(lost & (flags == 0), Flag.NOT_CONVERGED)
+            self.deviation[:, span].masked_fill_(lost, torch.nan)
+
+    def _noise_level(self, measurement: Measurement) -> tuple[float | None, list[str]]:
         if measurement.noise is not None:
             return measurement.noise, [f"Noise standard deviation as given: {measurement.noise:.4g}."]
-        judged = estimated & (freedom > 0) & (self.flags & int(Flag.AT_BOUND | Flag.NOT_CONVERGED) == 0)
-        if bool(judged.any()):
-            f = freedom[judged].double()
-            median_of_chi_squared = f * (1 - 2 / (9 * f)) ** 3
-            level = float((self.residual[judged] / median_of_chi_squared).median().sqrt())
+        mean_square = self._typical_mean_squares()
+        if len(mean_square):
+            level = float(mean_square.median()) ** 0.5
             return level, [f"Noise standard deviation from the fit residuals: {level:.4g} (median)."]
         found = image_noise(measurement)
         if found is None:
@@ -236,18 +275,52 @@ class _Workspace:
             "as many unknowns as images leave no residual to judge it by, or the fit by."
         ]
 
-    def _flag_by_noise(
-        self, level: float, sigma: Tensor, deviation: Tensor, freedom: Tensor, estimated: Tensor
-    ) -> None:
-        weak = estimated & (self.peak < _LEAST_PEAK_SNR * level)
+    def _typical_mean_squares(self) -> Tensor:
+        """Residuals of the good fits over the medians that unit noise would give them."""
+        freedom = (self.samples - len(self.model.estimated)).clamp_min_(0)
+        judged = (freedom > 0) & torch.isfinite(self.value[0])
+        judged &= (self.flags & int(Flag.AT_BOUND | Flag.NOT_CONVERGED)) == 0
+        residual = self.residual
+        if not bool(judged.all()):
+            residual, freedom = residual[judged], freedom[judged]
+        f = torch.arange(1 + (int(freedom.max()) if len(freedom) else 0), dtype=torch.float64)
+        medians_of_chi_squared = (f * (1 - 2 / (9 * f)) ** 3).float()
+        return residual / medians_of_chi_squared[freedom]
+
+    def _flags_by_noise(self, span: slice, level: float, freedom: Tensor, estimated: Tensor) -> Tensor:
+        """Flags of weak signal and of misfit; call it once the standard deviations are scaled."""
+        peak = self.peak[span]
+        weak = peak < _LEAST_PEAK_SNR * level
         for row, parameter in enumerate(self.outputs):
             if parameter.bounds[0] >= 0 and parameter.unit not in ("1", "arbitrary"):
-                weak |= estimated & (deviation[row] > self.value[row].abs())
-        self.flags |= _flag(weak, Flag.LOW_SNR)
-        mean_square = self.residual / freedom.clamp_min(1)
-        beyond_noise = mean_square > (_MISFIT_FACTOR * level) ** 2
-        beyond_share = mean_square.sqrt() > _MISFIT_SHARE * self.peak
-        self.flags |= _flag(estimated & (freedom > 0) & beyond_noise & beyond_share, Flag.MODEL_MISFIT)
+                weak |= self.deviation[row, span] > self.value[row, span].abs()
+        mean_square = self.residual[span] / freedom.clamp_min(1)
+        misfit = (freedom > 0) & (mean_square > (_MISFIT_FACTOR * level) ** 2)
+        misfit &= mean_square.sqrt_() > _MISFIT_SHARE * peak
+        return _flag(weak & estimated, Flag.LOW_SNR) | _flag(misfit & estimated, Flag.MODEL_MISFIT)
+
+
+def _take(batch: Screened, chosen: Tensor) -> Screened:
+    return Screened(
+        batch.data[:, chosen],
+        None if batch.weights is None else batch.weights[:, chosen],
+        {name: value[chosen] for name, value in batch.known.items()},
+        batch.flags[chosen],
+        batch.usable[chosen],
+        batch.samples[chosen],
+        batch.peak[chosen],
+    )
+
+
+def _side_by_side(index: Tensor) -> _Index:
+    """The ascending indices as a slice, if they have no gaps."""
+    first, last = int(index[0]), int(index[-1])
+    return slice(first, last + 1) if last - first + 1 == len(index) else index
+
+
+def _at(index: _Index, chosen: Tensor) -> Tensor:
+    """Flat indices of the chosen places of a chunk."""
+    return chosen + index.start if isinstance(index, slice) else index[chosen]
 
 
 def _at_bound(model: SignalModel, x: Tensor) -> Tensor:

@@ -30,15 +30,47 @@ class Solution:
 
 
 def propagate(jacobian: Tensor, covariance: Tensor) -> Tensor:
-    """J C Jᵀ for every voxel: (new, old, voxel) and (old, old, voxel) to (new, new, voxel)."""
+    """J C Jᵀ for every voxel: (new, old, voxel) and (old, old, voxel) to (new, new, voxel).
+
+    Most Jacobians are nearly empty: entries that are zero in all voxels are left out of the sums.
+    """
     new, old = jacobian.shape[:2]
-    half = [[sum(jacobian[i, k] * covariance[k, j] for k in range(old)) for j in range(old)] for i in range(new)]
-    rows = [[sum(half[i][k] * jacobian[j, k] for k in range(old)) for j in range(i + 1)] for i in range(new)]
-    return symmetric([torch.as_tensor(rows[i][j]) for i in range(new) for j in range(i + 1)], new)
+    present = (jacobian != 0).flatten(2).any(2).tolist()
+    filled = [[k for k in range(old) if present[i][k]] for i in range(new)]
+    zero = torch.zeros_like(covariance[0, 0])
+    half = [
+        [_total([jacobian[i, k] * covariance[k, j] for k in filled[i]], zero) for j in range(old)]
+        for i in range(new)
+    ]
+    rows = [
+        _total([half[i][k] * jacobian[j, k] for k in filled[j]], zero)
+        for i in range(new)
+        for j in range(i + 1)
+    ]
+    return symmetric(rows, new)
+
+
+def variance(gradient: Tensor, covariance: Tensor) -> Tensor:
+    """gᵀ C g for every voxel: (unknown, voxel) and (unknown, unknown, voxel) to (voxel)."""
+    rows = (gradient != 0).flatten(1).any(1).nonzero()[:, 0].tolist()
+    total = torch.zeros_like(covariance[0, 0])
+    for place, i in enumerate(rows):
+        product = covariance[i, i] * gradient[i]
+        for j in rows[:place]:
+            product = product.addcmul(covariance[i, j], gradient[j], value=2)
+        total.addcmul_(product, gradient[i])
+    return total
 
 
 def symmetric(packed: list[Tensor] | Tensor, size: int) -> Tensor:
     """(size, size, voxel) from the packed lower triangle, row by row."""
-    return torch.stack(
-        [torch.stack([packed[max(i, j) * (max(i, j) + 1) // 2 + min(i, j)] for j in range(size)]) for i in range(size)]
-    )
+    rows = packed if isinstance(packed, Tensor) else torch.stack(packed)
+    places = [max(i, j) * (max(i, j) + 1) // 2 + min(i, j) for i in range(size) for j in range(size)]
+    return rows[torch.tensor(places, device=rows.device)].view(size, size, *rows.shape[1:])
+
+
+def _total(terms: list[Tensor], zero: Tensor) -> Tensor:
+    total = zero
+    for place, term in enumerate(terms):
+        total = total + term if place else term
+    return total

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -52,7 +54,12 @@ class DiffusionTensor(SignalModel):
                 "a tensor needs at least six independent directions and two b-values.",
                 "Use the adc model, or check the b-vectors.",
             )
-        self.derived = tuple(Derived(p, f) for p, f in _TENSOR_MEASURES)
+        self.derived = tuple(Derived(p, _alone(f)) for p, f in _TENSOR_MEASURES)
+
+    def derive(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """All measures from one look at the eigenvalues and the principal direction."""
+        shape = _shape(x)
+        return [f(x, shape) for _, f in _TENSOR_MEASURES]
 
     def design(self, like: Tensor | None = None) -> Tensor:
         """(contrast, 7) matrix X with ln signal = X (ln S0, D)."""
@@ -218,73 +225,104 @@ def tensor_eigenvalues(elements: Tensor) -> Tensor:
 
 def principal_direction(elements: Tensor) -> Tensor:
     """Unit eigenvector (3, *voxels) of the largest eigenvalue; zero where the tensor is isotropic."""
+    return _direction(elements, tensor_eigenvalues(elements)[0])
+
+
+def _direction(elements: Tensor, largest: Tensor) -> Tensor:
     xx, xy, xz, yy, yz, zz = elements
-    largest = tensor_eigenvalues(elements)[0]
-    a, b, c = xx - largest, yy - largest, zz - largest
-    rows = torch.stack([torch.stack([a, xy, xz]), torch.stack([xy, b, yz]), torch.stack([xz, yz, c])])
+    rows = [[xx - largest, xy, xz], [xy, yy - largest, yz], [xz, yz, zz - largest]]
     # rows of D - λ1 span the plane across the eigenvector: take the longest of their cross products
-    crosses = torch.stack([torch.linalg.cross(rows[i], rows[j], dim=0) for i, j in ((0, 1), (0, 2), (1, 2))])
-    cross, length = _longest(crosses)
-    direction = cross / torch.where(length > 0, length, torch.ones_like(length))
+    direction = _unit(*_longest([_cross(rows[i], rows[j]) for i, j in ((0, 1), (0, 2), (1, 2))]))
     # where two eigenvalues are equally large, rows are parallel and their product is nothing but rounding
-    row, size = _longest(rows)
-    normal = row / torch.where(size > 0, size, torch.ones_like(size))
-    direction = direction - normal * (normal * direction).sum(0)
-    length = direction.norm(dim=0)
-    return direction / torch.where(length > 0, length, torch.ones_like(length))
+    normal = _unit(*_longest(rows))
+    along = _dot(normal, direction)
+    direction = [d - n * along for d, n in zip(direction, normal, strict=True)]
+    return torch.stack(_unit(direction, _dot(direction, direction)))
 
 
-def _longest(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """The longest of (choice, 3, *voxels) vectors, and its length."""
-    lengths = vectors.norm(dim=1)
-    best = lengths.argmax(0)
-    return vectors.gather(0, best[None, None].expand(1, *vectors.shape[1:]))[0], lengths.amax(0)
+def _dot(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def _clipped(elements: Tensor) -> Tensor:
-    """Eigenvalues with negative ones, unphysical, raised to zero."""
-    return tensor_eigenvalues(elements).clamp_min(0)
+def _cross(a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
+    return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 
 
-def _mean_diffusivity(x: Tensor) -> tuple[Tensor, Tensor]:
-    gradient = torch.zeros_like(x)
-    gradient[[1, 4, 6]] = 1 / 3
-    return _clipped(x[1:]).mean(0), gradient
+def _unit(vector: list[Tensor], squared: Tensor) -> list[Tensor]:
+    inverse = torch.where(squared > 0, squared, torch.ones_like(squared)).rsqrt()
+    return [component * inverse for component in vector]
 
 
-def _fractional_anisotropy(x: Tensor) -> tuple[Tensor, Tensor]:
-    values = _clipped(x[1:])
-    mean = values.mean(0)
-    squares = (values**2).sum(0)
-    safe = torch.where(squares > 0, squares, torch.ones_like(squares))
-    fa = torch.sqrt(1.5 * ((values - mean) ** 2).sum(0) / safe).clamp(0, 1)
+def _longest(vectors: list[list[Tensor]]) -> tuple[list[Tensor], Tensor]:
+    """The longest of some vectors, and its squared length."""
+    best, squared = vectors[0], _dot(vectors[0], vectors[0])
+    for other in vectors[1:]:
+        length = _dot(other, other)
+        longer = length > squared
+        best = [torch.where(longer, o, b) for o, b in zip(other, best, strict=True)]
+        squared = torch.where(longer, length, squared)
+    return best, squared
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What the measures of a tensor share.
+
+    Attributes:
+        values: (3, voxel) eigenvalues, descending, negative ones (unphysical) raised to zero.
+        along: (7, voxel) ∂λ1/∂(S0, tensor) = v vᵀ, off-diagonals counted twice.
+    """
+
+    values: Tensor
+    along: Tensor
+
+
+def _shape(x: Tensor) -> _Shape:
+    values = tensor_eigenvalues(x[1:])
+    vx, vy, vz = _direction(x[1:], values[0])
+    products = [vx * vx, 2 * vx * vy, 2 * vx * vz, vy * vy, 2 * vy * vz, vz * vz]
+    return _Shape(values.clamp_min(0), torch.stack([torch.zeros_like(vx), *products]))
+
+
+def _alone(
+    measure: Callable[[Tensor, _Shape], tuple[Tensor, Tensor]],
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    return lambda x: measure(x, _shape(x))
+
+
+def _trace(x: Tensor) -> Tensor:
+    """∂(trace)/∂(S0, tensor)."""
+    ones = torch.tensor([0, 1, 0, 0, 1, 0, 1], dtype=x.dtype, device=x.device)
+    return ones.view(-1, *(1,) * (x.ndim - 1)).expand_as(x)
+
+
+def _mean_diffusivity(x: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
+    return shape.values.mean(0), _trace(x) / 3
+
+
+def _fractional_anisotropy(x: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
+    first, second, third = shape.values
+    mean = (first + second + third) / 3
+    squares = first**2 + second**2 + third**2
+    spread = (first - mean) ** 2 + (second - mean) ** 2 + (third - mean) ** 2
+    fa = torch.sqrt(1.5 * spread / torch.where(squares > 0, squares, torch.ones_like(squares))).clamp(0, 1)
     # FA² = 1.5 (1 - tr²/(3 |D|²)), off-diagonals count twice in |D|²
     d = x[1:]
-    norm = torch.where(squares > 0, d[0] ** 2 + d[3] ** 2 + d[5] ** 2 + 2 * (d[1] ** 2 + d[2] ** 2 + d[4] ** 2), 1.0)
-    trace = d[0] + d[3] + d[5]
-    gradient = torch.zeros_like(x)
-    for row, diagonal in enumerate((1, 0, 0, 1, 0, 1)):
-        by_trace = trace / norm if diagonal else 0.0
-        by_norm = trace**2 / norm**2 * d[row] * (1 if diagonal else 2)
-        gradient[row + 1] = -0.5 * (by_trace - by_norm) / fa.clamp_min(1e-3)
-    return fa, gradient
+    norm = d[0] ** 2 + d[3] ** 2 + d[5] ** 2 + 2 * (d[1] ** 2 + d[2] ** 2 + d[4] ** 2)
+    norm = torch.where(squares > 0, norm, 1.0)
+    ratio = (d[0] + d[3] + d[5]) / norm
+    scale = 0.5 / fa.clamp_min(1e-3)
+    by_trace, by_norm = ratio * scale, ratio * ratio * scale
+    rows = [by_norm * d[i] - by_trace if i in (0, 3, 5) else 2 * by_norm * d[i] for i in range(6)]
+    return fa, torch.stack([torch.zeros_like(fa), *rows])
 
 
-def _axial_diffusivity(x: Tensor) -> tuple[Tensor, Tensor]:
-    return _clipped(x[1:])[0], _along_principal(x)
+def _axial_diffusivity(x: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
+    return shape.values[0], shape.along
 
 
-def _radial_diffusivity(x: Tensor) -> tuple[Tensor, Tensor]:
-    gradient = -_along_principal(x) / 2
-    gradient[[1, 4, 6]] += 0.5
-    return _clipped(x[1:])[1:].mean(0), gradient
-
-
-def _along_principal(x: Tensor) -> Tensor:
-    """∂λ1/∂D = v vᵀ, off-diagonals counted twice."""
-    vx, vy, vz = principal_direction(x[1:])
-    products = [vx * vx, 2 * vx * vy, 2 * vx * vz, vy * vy, 2 * vy * vz, vz * vz]
-    return torch.stack([torch.zeros_like(vx), *products])
+def _radial_diffusivity(x: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
+    return (shape.values[1] + shape.values[2]) / 2, (_trace(x) - shape.along) / 2
 
 
 def _measure(name: str, unit: str, description: str) -> Parameter:

@@ -129,6 +129,8 @@ class SignalModel(nn.Module, ABC):
 
     def complete(self, estimated: Tensor, known: Mapping[str, Tensor]) -> Tensor:
         """All parameters from the estimated ones, (estimated, voxel), and maps (voxel) of the known ones."""
+        if len(estimated) == len(self.parameters):
+            return estimated
         rows = iter(estimated)
         return torch.stack(
             [
@@ -140,6 +142,13 @@ class SignalModel(nn.Module, ABC):
                 for p in self.parameters
             ]
         )
+
+    def derive(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Values (voxel) and gradients (parameter, voxel) of all derived quantities at x (parameter, voxel).
+
+        Models override it where their derived quantities share work.
+        """
+        return [derived.evaluate(x) for derived in self.derived]
 
     def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
         """Starting values (parameter, voxel) for a fit to ``data`` (contrast, voxel).
