@@ -85,7 +85,7 @@ def information_factor(snr: Tensor) -> Tensor:
         snr: signal over σ, any shape.
     """
     grid, table = _information_table()
-    position = (snr.double().clamp(0, grid[-1]) / grid[1]).clamp_max(len(grid) - 1.000001)
+    position = (snr.double().clamp(0, float(grid[-1])) / grid[1]).clamp_max(len(grid) - 1.000001)
     low = position.long()
     share = position - low
     return (table[low] * (1 - share) + table[low + 1] * share).to(snr)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fastqmri.solvers.linear import inverse, solve
-from fastqmri.solvers.solution import Solution
+from fastqmri.solvers.linear import dot, inverse, solve
+from fastqmri.solvers.solution import Solution, symmetric
 
 Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(x (unknown, active), indices of the active voxels) -> signal (sample, active), Jacobian."""
@@ -46,7 +46,7 @@ def levenberg_marquardt(
     """
     if data.is_complex():
         return levenberg_marquardt(
-            lambda x, active: tuple(_split(part) for part in evaluate(x, active)),  # type: ignore[arg-type]
+            lambda x, active: _split_both(*evaluate(x, active)),
             _split(data),
             start,
             lower,
@@ -100,10 +100,11 @@ def _normal_equations(
     signal, jacobian = evaluate(x, active)
     residual = data - signal
     weighted = jacobian if weights is None else jacobian * weights[:, None]
-    cost = (residual**2 if weights is None else weights * residual**2).sum(0)
-    unknowns = range(jacobian.shape[1])
-    normal = torch.stack([torch.stack([(weighted[:, i] * jacobian[:, j]).sum(0) for j in unknowns]) for i in unknowns])
-    return cost, normal, (weighted * residual[:, None]).sum(0)
+    cost = dot(residual, residual if weights is None else weights * residual)
+    unknowns = jacobian.shape[1]
+    normal = [dot(weighted[:, i], jacobian[:, j]) for i in range(unknowns) for j in range(i + 1)]
+    gradient = torch.stack([dot(weighted[:, i], residual) for i in range(unknowns)])
+    return cost, symmetric(normal, unknowns), gradient
 
 
 def _step(normal: Tensor, gradient: Tensor, damp: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -115,6 +116,10 @@ def _step(normal: Tensor, gradient: Tensor, damp: Tensor, x: Tensor, lower: Tens
     for i in range(len(x)):
         matrix[i, i] = torch.where(held[i], 1.0, (diagonal[i] * (1 + damp)).clamp_min(tiny))
     return solve(matrix, gradient * free)
+
+
+def _split_both(signal: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
+    return _split(signal), _split(jacobian)
 
 
 def _split(z: Tensor) -> Tensor:
