@@ -187,6 +187,17 @@ def test_report_says_what_was_done(tmp_path):
         assert f'<h2 id="{section}">' in text
 
 
+def test_files_that_share_a_value_share_a_row(tmp_path):
+    records = [InputRecord(f"{i}.nii.gz", "repetition time", "15 ms", "VFA.json") for i in range(5)]
+    _, text, page = written(
+        tmp_path, replace(sample(shape=(3,)), inputs=(*records, replace(records[0], value="9 ms")))
+    )
+    assert text.count('<th scope="row">repetition time</th>') == 2
+    assert "5 files" in page.text
+    assert "0.nii.gz, 1.nii.gz, 2.nii.gz, 3.nii.gz, 4.nii.gz" in page.text
+    assert "shaded rows" not in page.text
+
+
 def test_sections_come_in_reading_order(tmp_path):
     _, text, _ = written(tmp_path, sample(shape=(5, 5)))
     places = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,7 @@ from fastqmri.core.references import bibtex, citation, doi
 from fastqmri.physics.signal.diffusion import TENSOR_ELEMENTS
 from fastqmri.report import evidence, figures
 from fastqmri.report.colours import Floats, Scale, image_scale, scale_of, uncertainty_scale, window
-from fastqmri.report.content import ReportContent
+from fastqmri.report.content import InputRecord, ReportContent
 from fastqmri.report.figures import ColourBar, Picture
 from fastqmri.report.mosaic import plan
 from fastqmri.report.prose import methods_text, versions
@@ -83,7 +83,7 @@ class Page:
             "seconds": None if content.seconds is None else f"{number(content.seconds)} s",
             "voxels": count(int(self.numbers.inside.sum())),
             "headlines": [self._headline(s) for s in self._whole[:LEADING]],
-            "inputs": content.inputs,
+            "inputs": self._input_rows(),
             "images": self._images(),
             "slices": self.mosaic.description,
             "tile": self._flag_view.picture.width,
@@ -114,6 +114,14 @@ class Page:
         """Name, median and quartiles."""
         unit = self._unit(summary.parameter)
         return summary.parameter, unit.show(summary.median), _quartiles(summary, unit)
+
+    def _input_rows(self) -> list[tuple[InputRecord, list[str]]]:
+        """Inputs role by role, with the files that share a value and its source in one row."""
+        rows: dict[InputRecord, list[str]] = {}
+        for record in self.content.inputs:
+            rows.setdefault(replace(record, file=""), []).append(record.file)
+        roles = list(dict.fromkeys(record.role for record in rows))
+        return sorted(rows.items(), key=lambda row: roles.index(row[0].role))
 
     def _images(self) -> Picture:
         """The middle slice of the measured contrasts, in the order they came in."""
