@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fastqmri.solvers.linear import dot, inverse, solve
+from fastqmri.solvers.linear import inverse, products, solve
 from fastqmri.solvers.solution import Solution, symmetric
 
 Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -98,13 +98,11 @@ def _normal_equations(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cost, JᵀWJ and JᵀWr."""
     signal, jacobian = evaluate(x, active)
-    residual = data - signal
-    weighted = jacobian if weights is None else jacobian * weights[:, None]
-    cost = dot(residual, residual if weights is None else weights * residual)
+    both = torch.cat([jacobian, (data - signal)[:, None]], 1)
+    sums = products(both if weights is None else both * weights[:, None], both)
     unknowns = jacobian.shape[1]
-    normal = [dot(weighted[:, i], jacobian[:, j]) for i in range(unknowns) for j in range(i + 1)]
-    gradient = torch.stack([dot(weighted[:, i], residual) for i in range(unknowns)])
-    return cost, symmetric(normal, unknowns), gradient
+    triangle = unknowns * (unknowns + 1) // 2
+    return sums[-1], symmetric(sums[:triangle], unknowns), sums[triangle:-1]
 
 
 def _step(normal: Tensor, gradient: Tensor, damp: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:

@@ -8,7 +8,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastqmri.solvers.solution import propagate
+from fastqmri.solvers.solution import propagate, symmetric
+
+
+def products(left: Tensor, right: Tensor) -> Tensor:
+    """Σ left_i right_j over the samples for j <= i: (sample, row, voxel) twice to the packed lower triangle.
+
+    Sample by sample: reductions and matrix products add up in another order at the edges of a batch, so that a
+    voxel's last bits would depend on how many neighbours it has.
+    """
+    rows = []
+    for i in range(left.shape[1]):
+        total = left[0, i] * right[0, : i + 1]
+        for k in range(1, len(left)):
+            total.addcmul_(left[k, i], right[k, : i + 1])
+        rows.append(total)
+    return torch.cat(rows)
 
 
 def cholesky(matrix: Tensor) -> list[list[Tensor]]:
@@ -46,26 +61,37 @@ def substitute(factor: list[list[Tensor]], right: Tensor) -> Tensor:
 
 def solve(matrix: Tensor, right: Tensor) -> Tensor:
     """x of matrix x = right: (size, size, voxel), (size, voxel) -> (size, voxel), scaled for accuracy."""
-    scale = _scale(matrix)
-    return substitute(cholesky(matrix * scale[:, None] * scale[None]), right * scale) * scale
+    return _solve(_scaled_factor(matrix), right)
 
 
 def inverse(matrix: Tensor) -> Tensor:
     """Inverse of (size, size, voxel) positive definite matrices; infinite where they are singular."""
-    size = matrix.shape[0]
-    scale = _scale(matrix)
-    factor = cholesky(matrix * scale[:, None] * scale[None])
+    return _invert(_scaled_factor(matrix))
+
+
+_Factor = tuple[list[list[Tensor]], Tensor]
+
+
+def _scaled_factor(matrix: Tensor) -> _Factor:
+    """Factor of the matrix scaled to a diagonal of ones, and the scale (size, voxel)."""
+    diagonal = torch.stack([matrix[i, i] for i in range(matrix.shape[0])])
+    scale = diagonal.clamp_min(torch.finfo(matrix.dtype).tiny).rsqrt()
+    return cholesky(matrix * scale[:, None] * scale[None]), scale
+
+
+def _solve(scaled: _Factor, right: Tensor) -> Tensor:
+    factor, scale = scaled
+    return substitute(factor, right * scale) * scale
+
+
+def _invert(scaled: _Factor) -> Tensor:
+    factor, scale = scaled
     columns = []
-    for i in range(size):
+    for i in range(len(scale)):
         unit = torch.zeros_like(scale)
         unit[i] = 1
         columns.append(substitute(factor, unit) * scale * scale[i])
     return torch.stack(columns, 1)
-
-
-def _scale(matrix: Tensor) -> Tensor:
-    diagonal = torch.stack([matrix[i, i] for i in range(matrix.shape[0])])
-    return diagonal.clamp_min(torch.finfo(matrix.dtype).tiny).rsqrt()
 
 
 def regression(design: Tensor, observed: Tensor, weights: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,21 +107,12 @@ def regression(design: Tensor, observed: Tensor, weights: Tensor, variance: Tens
         The estimate, (unknown, voxel), and its covariance (unknown, unknown, voxel) for those variances
         (the sandwich H⁻¹ Xᵀ W V W X H⁻¹; H⁻¹ itself where the weights are the inverse variances).
     """
-    bread = inverse(_moments(design, weights))
-    if design.ndim == 2:
-        moments = design.T @ (weights * observed)
-    else:
-        moments = (design * (weights * observed)[:, None]).sum(0)
-    estimate = (bread * moments[None]).sum(1)
-    return estimate, propagate(bread, _moments(design, weights**2 * variance))
-
-
-def _moments(design: Tensor, weights: Tensor) -> Tensor:
-    """Xᵀ W X, (unknown, unknown, voxel)."""
+    columns = design[:, :, None].expand(-1, -1, observed.shape[1]) if design.ndim == 2 else design
+    both = torch.cat([columns, observed[:, None]], 1)
+    sums = products(both * weights[:, None], both)
     unknowns = design.shape[1]
-    if design.ndim == 2:
-        products = (design[:, :, None] * design[:, None]).reshape(len(design), -1)
-        return (products.T @ weights).view(unknowns, unknowns, -1)
-    return torch.stack(
-        [torch.stack([(weights * design[:, i] * design[:, j]).sum(0) for j in range(unknowns)]) for i in range(unknowns)]
-    )
+    triangle = unknowns * (unknowns + 1) // 2
+    factor = _scaled_factor(symmetric(sums[:triangle], unknowns))
+    estimate = _solve(factor, sums[triangle : triangle + unknowns])
+    meat = products(columns * (weights**2 * variance)[:, None], columns)
+    return estimate, propagate(_invert(factor), symmetric(meat, unknowns))
