@@ -107,12 +107,12 @@ def regression(design: Tensor, observed: Tensor, weights: Tensor, variance: Tens
         The estimate, (unknown, voxel), and its covariance (unknown, unknown, voxel) for those variances
         (the sandwich H⁻¹ Xᵀ W V W X H⁻¹; H⁻¹ itself where the weights are the inverse variances).
     """
-    columns = design[:, :, None].expand(-1, -1, observed.shape[1]) if design.ndim == 2 else design
-    both = torch.cat([columns, observed[:, None]], 1)
-    sums = products(both * weights[:, None], both)
-    unknowns = design.shape[1]
-    triangle = unknowns * (unknowns + 1) // 2
-    factor = _scaled_factor(symmetric(sums[:triangle], unknowns))
-    estimate = _solve(factor, sums[triangle : triangle + unknowns])
-    meat = products(columns * (weights**2 * variance)[:, None], columns)
-    return estimate, propagate(_invert(factor), symmetric(meat, unknowns))
+    columns = design[:, :, None] if design.ndim == 2 else design
+    unknowns = columns.shape[1]
+    weighted = columns * weights[:, None]
+    factor = _scaled_factor(symmetric(products(weighted, columns), unknowns))
+    moments = weighted[0] * observed[0]
+    for k in range(1, len(weighted)):
+        moments.addcmul_(weighted[k], observed[k])
+    meat = products(weighted * (weights * variance)[:, None], columns)
+    return _solve(factor, moments), propagate(_invert(factor), symmetric(meat, unknowns))
