@@ -33,7 +33,7 @@ TOLERANCE = {
 
 @pytest.mark.parametrize("model", CATALOGUE)
 def test_model_finds_the_truth(invoke, tmp_path, model):
-    """24 × 24 × 2 voxels (about 700 inside), seed 3: values against the truth, and errors against their claim."""
+    """24 × 24 × 2 voxels (700 inside), seed 3: values against the truth, errors against their claim."""
     phantom = tmp_path / "phantom"
     simulated = invoke(
         "simulate", model, "--size", 24, "--slices", 2, "--snr", 200, "--seed", 3, "--out", phantom

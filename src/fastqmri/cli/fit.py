@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ _COMPLEX = ("megre-complex",)
 _EXAMPLES = {
     "vfa": "--images fa3.nii.gz fa20.nii.gz --flip-angle 3deg,20deg --repetition-time 15ms --out maps",
     "irt1": "--images ir.nii.gz --inversion-time 50,400,1100,2500ms --out maps",
-    "looklocker": "--images ll.nii.gz --inversion-time 0.1:0.2:3s --out maps",
+    "looklocker": "--images ll.nii.gz --inversion-time 0.1:0.2:2.9s --out maps",
     "mese": "--images mese.nii.gz --echo-time 10:10:320ms --mask brain.nii.gz --out maps",
     "mese-stimulated": "--images mese.nii.gz --echo-time 10:10:320ms --mask brain.nii.gz --out maps",
     "megre": "--images e1.nii.gz e2.nii.gz e3.nii.gz --echo-time 14.5,38.5,62.5ms --out maps",
@@ -287,11 +288,18 @@ def _regions(path: Path, grid: Grid) -> Tensor:
 
 
 def _require_free(entry: Entry, out: Path, force: bool) -> None:
-    """Refuse to overwrite: maps of an earlier fit, and anybody's files of the same names."""
+    """Refuse what could only fail after the estimate, and to overwrite: earlier maps, or anybody's files."""
     from fastqmri.io import FILE_NAMES
 
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}", "it is a file, not a folder.", "Choose another --out.")
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise OutputError(f"--out {out}", f"{existing} is a file, not a folder.", "Choose another --out.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"--out {out}",
+            f"{existing} is read-only for this user.",
+            "Choose another --out, or give yourself the right to write there.",
+        )
     names = ["report.html", *(f"{FILE_NAMES.get(name, name)}.nii.gz" for name in entry.outputs)]
     found = next((name for name in names if (out / name).exists()), None)
     if found and not force:

@@ -54,7 +54,7 @@ def models(name: Annotated[str | None, typer.Argument(help="Show one model in de
                 one.name, one.suffix or "", model.title, maps, ", ".join(m.name for m in one.methods)
             )
         console.print(table)
-        say("Details of one: fastqmri models NAME. Models with a BIDS suffix are used by fastqmri run.")
+        say("Details: fastqmri models NAME. fastqmri run uses the models with a BIDS suffix.")
         return
     _show(entry(name))
 
@@ -148,6 +148,9 @@ def crlb(one: Entry, values: Mapping[str, Any]) -> None:
     typical = acquisition is None
     acquisition = acquisition or typical_acquisition(one.acquisition, one.name)
     model = one.build(acquisition, **own_options(one, values))
+    known = [p.name for p in model.parameters if p.nominal is not None]
+    for name in values["also_unknown"] or ():
+        check_choice("--also-unknown", name, known)
     x = tissues(model, values["at"] or [])
     signal = model.forward(x)
     noise = values["noise_sd"] or signal.abs().amax(0) / values["snr"]

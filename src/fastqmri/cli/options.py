@@ -164,7 +164,8 @@ def check_choice(flag: str, value: Any, choices: Sequence[Any]) -> None:
     """
     if value not in choices:
         names = ", ".join(str(choice) for choice in choices)
-        raise UnknownNameError(f"{flag} {value}", "there is no such choice.", f"Use one of {names}.")
+        remedy = f"Use one of {names}." if choices else "Leave the option out: there is nothing to choose."
+        raise UnknownNameError(f"{flag} {value}", "there is no such choice.", remedy)
 
 
 def acquisition_of(
