@@ -149,8 +149,10 @@ def test_list_that_can_t_be_read(fit_refused, text):
     fit_refused("FQ101", model="mese", common=("--echo-time", text))
 
 
-def test_noise_must_be_positive(fit_refused):
-    assert "--noise-sd 0" in fit_refused("FQ102", "--noise-sd", 0)
+@pytest.mark.parametrize("option", ["--noise-sd", "--saturation"])
+@pytest.mark.parametrize("level", ["0", "-1", "nan"])
+def test_level_must_be_positive(fit_refused, option, level):
+    assert f"{option} {level}" in fit_refused("FQ102", option, level)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,12 +147,7 @@ def fit(entry: Entry, values: Mapping[str, Any]) -> None:
     method = entry.method(values["method"])
     own = own_options(entry, values)
     check_choice("--noise-model", values["noise_model"], ("gaussian", "rician"))
-    if values["noise_sd"] is not None and not values["noise_sd"] > 0:
-        raise PlausibilityError(
-            f"--noise-sd {values['noise_sd']:g}",
-            "every measurement has noise.",
-            "Give its standard deviation in units of the images, or leave the option out.",
-        )
+    _check_levels(values)
     _require_free(entry, out, values["force"])
     use_threads(values["threads"])
     acquisition, notes = acquisition_of(entry, values, images)
@@ -285,6 +281,17 @@ def _regions(path: Path, grid: Grid) -> Tensor:
     from fastqmri.io import read_labels
 
     return read_labels(path, grid)
+
+
+def _check_levels(values: Mapping[str, Any]) -> None:
+    for name, allowed in (("noise_sd", math.isfinite), ("saturation", lambda level: not math.isnan(level))):
+        level = values[name]
+        if level is not None and not (level > 0 and allowed(level)):
+            raise PlausibilityError(
+                f"--{name.replace('_', '-')} {level:g}",
+                "it must be a positive number.",
+                "Give it in units of the images, or leave the option out: then it is found from them.",
+            )
 
 
 def _require_free(entry: Entry, out: Path, force: bool) -> None:
