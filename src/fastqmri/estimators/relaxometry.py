@@ -60,8 +60,10 @@ def novifast(model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, k
         determinant = torch.where(determinant.abs() > 0, determinant, torch.ones_like(determinant))
         new1, new2 = (zb * aa - ab * zm) / determinant, (bb * zm - bm * zb) / determinant
         new2 = new2.clamp(*_range(model))
-        settled = ((new2 - c2).abs() <= _SETTLED * c2) & ((new1 - c1).abs() <= _SETTLED * c1.abs())
-        c1, c2 = new1, new2
+        close = ((new2 - c2).abs() <= _SETTLED * c2) & ((new1 - c1).abs() <= _SETTLED * c1.abs())
+        # a settled voxel rests: it must not move on for as long as some neighbour happens to need
+        c1, c2 = torch.where(settled, c1, new1), torch.where(settled, c2, new2)
+        settled |= close
         if bool(settled.all()):
             break
     return _as_parameters(model, c1, c2, None, data, used, sine, cosine, settled)

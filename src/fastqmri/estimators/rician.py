@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,14 +10,13 @@ from torch import Tensor
 from fastqmri.core import Measurement
 from fastqmri.estimators.screening import foreground
 from fastqmri.physics.signal import SignalModel
-from fastqmri.solvers.linear import inverse
-from fastqmri.solvers.solution import Solution
+from fastqmri.solvers.levenberg_marquardt import levenberg_marquardt
+from fastqmri.solvers.linear import inverse, products
+from fastqmri.solvers.solution import Solution, symmetric
 
-if TYPE_CHECKING:
-    from fastqmri.estimators.voxelwise import Solve
-
-_STEPS = 30
-_SETTLED = 1e-5
+_STEPS = 100
+_STEPS_WITHIN = 5
+_SETTLED = 1e-3  # of a standard deviation
 _RAYLEIGH_MEDIAN = 1.1774100225154747  # median of the Rayleigh distribution
 
 
@@ -29,7 +27,6 @@ def bessel_ratio(z: Tensor) -> Tensor:
 
 def refine(
     model: SignalModel,
-    solve: Solve,
     solution: Solution,
     data: Tensor,
     weights: Tensor | None,
@@ -39,36 +36,56 @@ def refine(
     """Turn a least-squares solution into the Rician maximum-likelihood one, by expectation maximisation.
 
     The part of the noise along the signal is the missing datum: given the present signal s, its expectation
-    turns a measured m into m I1(ms/σ²)/I0(ms/σ²); least squares on those is the maximisation.
+    turns a measured m into m I1(ms/σ²)/I0(ms/σ²); a few steps of least squares on those are the maximisation.
 
     Args:
         model: A.
-        solve: the least-squares solver to repeat.
         solution: where to start.
         data: (contrast, voxel) magnitudes.
         weights: (contrast, voxel), or None.
         known: maps of the known parameters, (voxel).
         sigma: noise standard deviation of one channel.
 
+    Returns:
+        The solution; voxels still moving at the end are not converged.
+
     Source: the likelihood of Gudbjartsson 1995, Eq. 1.
     """
+    free = list(model.estimated)
+    used = torch.ones_like(data) if weights is None else weights
+
+    def evaluate(x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        signal, jacobian = model.evaluate(model.complete(x, {name: value[index] for name, value in known.items()}))
+        return signal, jacobian[:, free]
+
+    x = solution.x.clone()
+    lower, upper = (bound[free] for bound in model.bounds(x))
+    deviation = sigma * solution.covariance.diagonal().T.clamp_min(0).sqrt()
+    active = torch.arange(data.shape[1], device=data.device)
     for _ in range(_STEPS):
-        signal = model.forward(model.complete(solution.x, known)).abs()
-        corrected = data * bessel_ratio(data * signal / sigma**2)
-        updated = solve(model, corrected, weights, known)
-        change = (updated.x - solution.x).abs() / solution.x.abs().clamp_min(1e-12)
-        solution = updated
-        if float(change.nan_to_num(0).amax()) < _SETTLED:
+        present, measured = x[:, active], data[:, active]
+        signal = evaluate(present, active)[0].abs()
+        updated = levenberg_marquardt(
+            lambda z, index, active=active: evaluate(z, active[index]),
+            measured * bessel_ratio(measured * signal / sigma**2),
+            present,
+            lower,
+            upper,
+            weights=used[:, active],
+            iterations=_STEPS_WITHIN,
+        ).x
+        moving = ((updated - present).abs() > _SETTLED * deviation[:, active]).any(0)
+        x[:, active] = updated
+        active = active[moving]
+        if not len(active):
             break
-    full = model.complete(solution.x, known)
-    signal, jacobian = model.evaluate(full)
-    jacobian = jacobian[:, list(model.estimated)]
-    information = information_factor(signal.abs() / sigma)
-    if weights is not None:
-        information = information * weights
-    normal = torch.einsum("cv,civ,cjv->ijv", information, jacobian, jacobian)
-    residual = ((data - expected_magnitude(signal.abs(), sigma)) ** 2 * (1 if weights is None else weights)).sum(0)
-    return Solution(solution.x, inverse(normal), residual, solution.converged)
+    converged = torch.ones_like(solution.converged)
+    converged[active] = False
+    signal, jacobian = evaluate(x, torch.arange(data.shape[1], device=data.device))
+    residual = (data - expected_magnitude(signal.abs(), sigma))[:, None]
+    information = information_factor(signal.abs() / sigma) * used
+    normal = symmetric(products(jacobian * information[:, None], jacobian), len(free))
+    return Solution(x, inverse(normal), products(residual * used[:, None], residual)[0], converged)
 
 
 def expected_magnitude(signal: Tensor, sigma: float) -> Tensor:

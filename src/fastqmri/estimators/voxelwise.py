@@ -112,7 +112,7 @@ class Voxelwise:
     ) -> None:
         solution = self.solve(self.model, part.data, weights, part.known)
         if sigma is not None:
-            solution = rician.refine(self.model, self.solve, solution, part.data, weights, part.known, sigma)
+            solution = rician.refine(self.model, solution, part.data, weights, part.known, sigma)
         work.store(index, part, solution)
 
     def _check(self, measurement: Measurement) -> None:
