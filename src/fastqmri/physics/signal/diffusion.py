@@ -72,15 +72,28 @@ class DiffusionTensor(SignalModel):
 
     def forward(self, x: Tensor) -> Tensor:
         """Signal (contrast, *voxels) of (S0, tensor)."""
-        design = self.design(like=x)
-        return x[0] * torch.exp(torch.einsum("cp,p...->c...", design[:, 1:], x[1:]))
+        return x[0] * self._attenuation(x)[0]
 
     def jacobian(self, x: Tensor) -> Tensor:
         """∂signal/∂(S0, tensor)."""
-        design = self.design(like=x)
-        unit = torch.exp(torch.einsum("cp,p...->c...", design[:, 1:], x[1:]))
-        columns = design[:, 1:].view(*design[:, 1:].shape, *(1,) * (x.ndim - 1))
-        return torch.cat([unit[:, None], columns * (x[0] * unit)[:, None]], 1)
+        return self.evaluate(x)[1]
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Signal and Jacobian."""
+        unit, columns = self._attenuation(x)
+        signal = x[0] * unit
+        return signal, torch.cat([unit[:, None], columns * signal[:, None]], 1)
+
+    def _attenuation(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """exp(-b gᵀ D g), and the columns of the design that belong to D, (contrast, 6, 1, …).
+
+        Summed element by element: a matrix product would round a voxel by the number of its neighbours.
+        """
+        columns = self.design(like=x)[:, 1:].reshape(-1, 6, *(1,) * (x.ndim - 1))
+        exponent = columns[:, 0] * x[1]
+        for k in range(1, 6):
+            exponent = exponent + columns[:, k] * x[1 + k]
+        return torch.exp(exponent), columns
 
     def log_linear(self) -> LogLinear:
         """ln S0 and b_max D are the unknowns."""
