@@ -56,7 +56,7 @@ def test_full_recovery_leaves_the_sine_of_the_flip_angle() -> None:
 
 
 def test_ninety_degrees_is_saturation_recovery() -> None:
-    signal = spoiled((math.pi / 2, 1.0), 0.5)(rows(1.0, T1, 1.0))[0]
+    signal = spoiled((math.pi / 2, 0.5), 0.5)(rows(1.0, T1, 1.0))[0]
     close(signal, 1 - torch.exp(-0.5 / T1))
 
 
