@@ -130,8 +130,8 @@ class VariableFlipAngle(Acquisition):
         if smallest >= 1:  # 1 deg taken for 1 rad, which is 57 deg
             raise PlausibilityError(
                 f"smallest FlipAngle = {smallest:g} rad",
-                f"a spoiled gradient echo takes small flip angles too, and {format_quantity(smallest, ANGLE)} is "
-                "none; it reads like degrees where radians belong.",
+                f"a spoiled gradient echo takes small flip angles too, and {format_quantity(smallest, ANGLE)} "
+                "is none; it reads like degrees where radians belong.",
                 "Give FlipAngle in rad, or with its unit.",
             )
         if self.repetition_time > 2:

@@ -54,19 +54,21 @@ def refine(
     free = list(model.estimated)
     used = torch.ones_like(data) if weights is None else weights
 
-    def evaluate(x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        signal, jacobian = model.evaluate(model.complete(x, {name: value[index] for name, value in known.items()}))
+    def evaluate(chosen: Tensor, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        some = {name: value[chosen[index]] for name, value in known.items()}
+        signal, jacobian = model.evaluate(model.complete(x, some))
         return signal, jacobian[:, free]
 
     x = solution.x.clone()
     lower, upper = (bound[free] for bound in model.bounds(x))
     deviation = sigma * solution.covariance.diagonal().T.clamp_min(0).sqrt()
-    active = torch.arange(data.shape[1], device=data.device)
+    everyone = torch.arange(data.shape[1], device=data.device)
+    active = everyone
     for _ in range(_STEPS):
         present, measured = x[:, active], data[:, active]
-        signal = evaluate(present, active)[0].abs()
+        signal = evaluate(everyone, present, active)[0].abs()
         updated = levenberg_marquardt(
-            lambda z, index, active=active: evaluate(z, active[index]),
+            functools.partial(evaluate, active),
             measured * bessel_ratio(measured * signal / sigma**2),
             present,
             lower,
@@ -81,7 +83,7 @@ def refine(
             break
     converged = torch.ones_like(solution.converged)
     converged[active] = False
-    signal, jacobian = evaluate(x, torch.arange(data.shape[1], device=data.device))
+    signal, jacobian = evaluate(everyone, x, everyone)
     residual = (data - expected_magnitude(signal.abs(), sigma))[:, None]
     information = information_factor(signal.abs() / sigma) * used
     normal = symmetric(products(jacobian * information[:, None], jacobian), len(free))
