@@ -8,6 +8,7 @@ from fastqmri.core.acquisition import (
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
     VariableFlipAngle,
+    WeightedGradientEcho,
 )
 from fastqmri.core.errors import (
     AcquisitionError,
@@ -50,4 +51,5 @@ __all__ = [
     "UnitError",
     "UnknownNameError",
     "VariableFlipAngle",
+    "WeightedGradientEcho",
 ]

@@ -202,6 +202,29 @@ class MultiEchoGradientEcho(Acquisition):
     echo_time: tuple[EchoTime, ...]
 
 
+class WeightedGradientEcho(Acquisition):
+    """Multi-echo gradient echoes of several weightings (the images of BIDS ``MPM``).
+
+    Attributes:
+        echo_time: echo times in s, one per image.
+        weighting: name of each image's weighting (``PDw``, ``T1w``, ``MTw``).
+    """
+
+    varies: ClassVar[str] = "echo_time"
+    echo_time: tuple[EchoTime, ...]
+    weighting: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _named(self) -> WeightedGradientEcho:
+        if len(self.weighting) != len(self.echo_time):
+            raise AcquisitionError(
+                f"{len(self.weighting)} weightings for {len(self.echo_time)} echo times",
+                "every image needs one of each.",
+                "Repeat the weighting for each of its echoes.",
+            )
+        return self
+
+
 class DiffusionWeighted(Acquisition):
     """Diffusion weighting (BIDS ``dwi``).
 

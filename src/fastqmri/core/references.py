@@ -187,6 +187,29 @@ REFERENCES: dict[str, str] = {
   year    = {2018},
   doi     = {10.1109/TMI.2018.2833288}
 }""",
+    "veraart2016": """\
+@article{veraart2016,
+  author  = {Veraart, Jelle and Novikov, Dmitry S. and Christiaens, Daan and Ades-Aron, Benjamin and
+             Sijbers, Jan and Fieremans, Els},
+  title   = {Denoising of diffusion {MRI} using random matrix theory},
+  journal = {NeuroImage},
+  volume  = {142},
+  pages   = {394--406},
+  year    = {2016},
+  doi     = {10.1016/j.neuroimage.2016.08.016}
+}""",
+    "weiskopf2014": """\
+@article{weiskopf2014,
+  author  = {Weiskopf, Nikolaus and Callaghan, Martina F. and Josephs, Oliver and Lutti, Antoine and
+             Mohammadi, Siawoosh},
+  title   = {Estimating the apparent transverse relaxation time ({R2}*) from images with different contrasts
+             ({ESTATICS}) reduces motion artifacts},
+  journal = {Frontiers in Neuroscience},
+  volume  = {8},
+  pages   = {278},
+  year    = {2014},
+  doi     = {10.3389/fnins.2014.00278}
+}""",
     "veraart2013": """\
 @article{veraart2013,
   author  = {Veraart, Jelle and Sijbers, Jan and Sunaert, Stefan and Leemans, Alexander and Jeurissen, Ben},

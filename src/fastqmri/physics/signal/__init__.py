@@ -8,6 +8,7 @@ from fastqmri.physics.signal.relaxometry import (
     ExponentialDecay,
     InversionRecoverySignal,
     LookLockerSignal,
+    SharedDecay,
     SpoiledGradientEcho,
 )
 from fastqmri.physics.signal.spin_echo_train import SpinEchoTrain
@@ -23,6 +24,7 @@ __all__ = [
     "InversionRecoverySignal",
     "LookLockerSignal",
     "Separable",
+    "SharedDecay",
     "SignalModel",
     "SpinEchoTrain",
     "SpoiledGradientEcho",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import AcquisitionError, DiffusionWeighted, Parameter
-from fastqmri.physics.signal.model import Derived, LogLinear, Separable, SignalModel
+from fastqmri.physics.signal.model import Derived, LogLinear, Separable, SignalModel, log_start
 
 S0 = Parameter("S0", "arbitrary", (0.0, 1e12), (0.5, 1.5), "signal without diffusion weighting")
 TENSOR_ELEMENTS = ("Dxx", "Dxy", "Dxz", "Dyy", "Dyz", "Dzz")
@@ -100,13 +100,8 @@ class DiffusionTensor(SignalModel):
         return _scaled_log_linear(self.design())
 
     def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Ordinary least squares of the logarithms; unusable samples count as the weakest usable one."""
-        if weights is not None:
-            weakest = torch.where(weights > 0, data, torch.full_like(data, torch.inf)).amin(0)
-            data = torch.where(weights > 0, data, weakest)
-        structure = self.log_linear()
-        inverse = torch.linalg.pinv(structure.design).to(data)
-        return self._clamp(structure.to_parameters(inverse @ data.clamp_min(1e-4).log())[0])
+        """Ordinary least squares of the logarithms."""
+        return self._clamp(log_start(self.log_linear(), data, weights))
 
 
 @final

@@ -88,6 +88,7 @@ class SignalModel(nn.Module, ABC):
 
     title: ClassVar[str]
     equation: str
+    parameters: tuple[Parameter, ...]  # type: ignore[assignment]  # tissue parameters, not weights: a model has none
     references: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, acquisition: Acquisition, parameters: tuple[Parameter, ...]) -> None:
@@ -210,6 +211,15 @@ def _grid(prior: tuple[float, float], count: int) -> list[float]:
     if low > 0 and high / low > 5:
         return [math.exp(math.log(low) + s * math.log(high / low)) for s in steps]
     return [low + s * (high - low) for s in steps]
+
+
+def log_start(structure: LogLinear, data: Tensor, weights: Tensor | None) -> Tensor:
+    """Parameters from ordinary least squares of the logarithms; unusable samples count as the weakest usable one."""
+    if weights is not None:
+        weakest = torch.where(weights > 0, data, torch.full_like(data, torch.inf)).amin(0)
+        data = torch.where(weights > 0, data, weakest)
+    inverse = torch.linalg.pinv(structure.design).to(data)
+    return structure.to_parameters(inverse @ data.clamp_min(1e-4).log())[0]
 
 
 def inverse_of(name: str, unit: str, index: int, rows: int, description: str) -> Derived:

@@ -15,8 +15,9 @@ from fastqmri.core import (
     MultiEchoSpinEcho,
     Parameter,
     VariableFlipAngle,
+    WeightedGradientEcho,
 )
-from fastqmri.physics.signal.model import Separable, SignalModel, inverse_of
+from fastqmri.physics.signal.model import LogLinear, Separable, SignalModel, inverse_of, log_start
 
 _AMPLITUDE = (0.0, 1e12)
 M0 = Parameter("M0", "arbitrary", _AMPLITUDE, (0.5, 1.5), "signal at full magnetisation, receive gain included")
@@ -371,6 +372,67 @@ class ExponentialDecay(SignalModel):
         times = self.acquisition.tensor("echo_time")
         low, high = self._time.bounds
         return Separable("exponential", times[None], offset, (1 / high, 1 / low), to_parameters)
+
+
+@final
+class SharedDecay(SignalModel):
+    """One T2* behind the echoes of several weightings (ESTATICS).
+
+    M0_w exp(-TE/T2star), w the weighting of the image. All images together determine T2star much better than each
+    weighting alone.
+
+    Source: Weiskopf 2014.
+    """
+
+    title = "Decay shared by several weightings"
+    equation = "M0_weighting * exp(-TE/T2star)"
+    references = ("weiskopf2014",)
+    acquisition: WeightedGradientEcho
+
+    def __init__(self, acquisition: WeightedGradientEcho) -> None:
+        self._names = tuple(dict.fromkeys(acquisition.weighting))
+        amplitudes = tuple(
+            Parameter(f"M0{name}", "arbitrary", _AMPLITUDE, (0.5, 1.5), f"{name} signal at TE = 0")
+            for name in self._names
+        )
+        super().__init__(acquisition, (*amplitudes, T2STAR))
+        count = len(self.parameters)
+        self.derived = (inverse_of("R2star", "1/s", count - 1, count, "effective transverse relaxation rate"),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Signal (contrast, *voxels) of (M0 of every weighting, T2star)."""
+        return x[self._rows()] * torch.exp(-self._times("echo_time", x) / x[-1])
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """∂signal/∂(M0 of every weighting, T2star)."""
+        te = self._times("echo_time", x)
+        unit = torch.exp(-te / x[-1])
+        chosen = torch.eye(len(self._names), dtype=x.dtype, device=x.device)[self._rows()]
+        chosen = chosen.view(*chosen.shape, *(1,) * (x.ndim - 1))
+        by_time = x[self._rows()] * unit * te / x[-1] ** 2
+        return torch.cat([chosen * unit[:, None], by_time[:, None]], 1)
+
+    def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Ordinary least squares of the logarithms."""
+        return self._clamp(log_start(self.log_linear(), data, weights))
+
+    def log_linear(self) -> LogLinear:
+        """ln M0 of every weighting, and R2star in units of the longest echo time, are the unknowns."""
+        te = self.acquisition.tensor("echo_time")
+        longest = te.max()
+        amplitudes = torch.eye(len(self._names), dtype=torch.float64)[self._rows()]
+
+        def to_parameters(beta: Tensor) -> tuple[Tensor, Tensor]:
+            rate = (beta[-1] / longest).clamp_min(1e-9)
+            x = torch.cat([beta[:-1].exp(), 1 / rate[None]])
+            diagonal = torch.cat([beta[:-1].exp(), (-1 / (rate**2 * longest))[None]])
+            return x, torch.diag_embed(diagonal.T).permute(1, 2, 0)
+
+        return LogLinear(torch.cat([amplitudes, -(te / longest)[:, None]], 1), to_parameters)
+
+    def _rows(self) -> list[int]:
+        """Row of the amplitude of every image."""
+        return [self._names.index(name) for name in self.acquisition.weighting]
 
 
 @final
