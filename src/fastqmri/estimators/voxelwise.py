@@ -328,6 +328,8 @@ def _at_bound(model: SignalModel, x: Tensor) -> Tensor:
     for row, i in zip(x, model.estimated, strict=True):
         low, high = model.parameters[i].bounds
         margin = _EDGE * min(high - low, max(abs(low), abs(high)), 1.0 if low == 0 else max(abs(low), 1e-300))
+        if low == 0 and model.parameters[i].unit == "arbitrary":
+            margin = 0.0  # amplitudes have no size of their own: images may come in any unit
         hit |= (row <= low + margin) | (row >= high - _EDGE * abs(high))
     return hit
 
