@@ -22,6 +22,7 @@ from fastqmri.core import (
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
     VariableFlipAngle,
+    WeightedGradientEcho,
 )
 from fastqmri.physics.signal import (
     ApparentDiffusion,
@@ -32,6 +33,7 @@ from fastqmri.physics.signal import (
     IntravoxelIncoherentMotion,
     InversionRecoverySignal,
     LookLockerSignal,
+    SharedDecay,
     SignalModel,
     SpinEchoTrain,
     SpoiledGradientEcho,
@@ -56,6 +58,9 @@ READOUTS = LookLocker(inversion_time=tuple(0.03 + 0.17 * i for i in range(25)))
 SPIN_ECHOES = MultiEchoSpinEcho(echo_time=tuple(0.0097 * (i + 1) for i in range(11)))
 UNEVEN_ECHOES = MultiEchoSpinEcho(echo_time=(0.031, 0.008, 0.093, 0.017, 0.055, 0.007, 0.151))
 GRADIENT_ECHOES = MultiEchoGradientEcho(echo_time=(0.0023, 0.0046, 0.0071, 0.0119, 0.0187))
+WEIGHTINGS = WeightedGradientEcho(
+    echo_time=(*GRADIENT_ECHOES.echo_time, *GRADIENT_ECHOES.echo_time[:3]), weighting=("PDw",) * 5 + ("T1w",) * 3
+)
 SHELLS = DiffusionWeighted(
     b_value=(0.0, 0.0, *(700.0,) * 9, *(1500.0,) * 12),
     b_vector=((0.0, 0.0, 0.0),) * 2 + unit_vectors(21),
@@ -192,6 +197,7 @@ CASES = (
         Case(f"mese-stimulated-{profile}", lambda profile=profile: SpinEchoTrain(SPIN_ECHOES, profile), None)
         for profile in SpinEchoTrain.PROFILES
     ),
+    Case("shared-decay", lambda: SharedDecay(WEIGHTINGS), None),
     Case(
         "megre-complex",
         lambda: ComplexGradientEcho(GRADIENT_ECHOES),

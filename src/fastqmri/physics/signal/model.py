@@ -73,7 +73,8 @@ class LogLinear:
 class SignalModel(nn.Module, ABC):
     """A in y = A(x, t): parameters to contrasts, voxel by voxel.
 
-    Subclasses are final. The first parameter is an amplitude: the signal is proportional to it.
+    Subclasses are final. The first parameter is an amplitude; the signal is proportional to the amplitudes together
+    (those of arbitrary unit).
 
     Attributes:
         acquisition: what the scanner was told.
