@@ -59,7 +59,8 @@ SPIN_ECHOES = MultiEchoSpinEcho(echo_time=tuple(0.0097 * (i + 1) for i in range(
 UNEVEN_ECHOES = MultiEchoSpinEcho(echo_time=(0.031, 0.008, 0.093, 0.017, 0.055, 0.007, 0.151))
 GRADIENT_ECHOES = MultiEchoGradientEcho(echo_time=(0.0023, 0.0046, 0.0071, 0.0119, 0.0187))
 WEIGHTINGS = WeightedGradientEcho(
-    echo_time=(*GRADIENT_ECHOES.echo_time, *GRADIENT_ECHOES.echo_time[:3]), weighting=("PDw",) * 5 + ("T1w",) * 3
+    echo_time=(*GRADIENT_ECHOES.echo_time, *GRADIENT_ECHOES.echo_time[:3]),
+    weighting=("PDw",) * 5 + ("T1w",) * 3,
 )
 SHELLS = DiffusionWeighted(
     b_value=(0.0, 0.0, *(700.0,) * 9, *(1500.0,) * 12),

@@ -37,7 +37,9 @@ def share_within(maps: ParameterMaps, name: str, low: float, high: float) -> flo
     share = float(((value > low) & (value < high)).float().mean())
     inside = maps.flags != 128
     flagged = 1 - float(maps.trusted.sum() / inside.sum())
-    print(f"{name}: {100 * share:.2f} % of trusted voxels in {low:g} … {high:g}; {100 * flagged:.1f} % flagged")
+    print(
+        f"{name}: {100 * share:.2f} % of trusted voxels in {low:g} … {high:g}; {100 * flagged:.1f} % flagged"
+    )
     return share
 
 

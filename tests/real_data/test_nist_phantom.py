@@ -54,9 +54,13 @@ class Sphere:
         )
 
 
-def estimate(folder: Path, name: str, acquisition: Acquisition, model: str) -> tuple[ParameterMaps, torch.Tensor]:
+def estimate(
+    folder: Path, name: str, acquisition: Acquisition, model: str
+) -> tuple[ParameterMaps, torch.Tensor]:
     images = np.asarray(nibabel.load(folder / f"{name}_mag.nii.gz").dataobj, dtype=np.float32)
-    labels = torch.tensor(np.asarray(nibabel.load(folder / f"{name}_spheres.nii.gz").dataobj).astype(np.int16))
+    labels = torch.tensor(
+        np.asarray(nibabel.load(folder / f"{name}_spheres.nii.gz").dataobj).astype(np.int16)
+    )
     measurement = Measurement(torch.tensor(images).movedim(-1, 0), acquisition, mask=labels > 0)
     chosen = entry(model)
     built = chosen.build(acquisition, **chosen.options_for(measurement))

@@ -85,7 +85,9 @@ def test_tensors_equal_dipys(test_data, name, method, theirs):
     diffusivity = np.abs(maps["MD"].value[mask].numpy() / fit.md - 1)
     for what, difference in (("FA", anisotropy), ("MD", diffusivity)):
         middle, high = np.median(difference), np.percentile(difference, 99)
-        print(f"{name} {method} {what}: median {middle:.1e}, 99th percentile {high:.1e}, {len(difference)} voxels")
+        print(
+            f"{name} {method} {what}: median {middle:.1e}, 99th percentile {high:.1e}, {len(difference)} voxels"
+        )
         assert middle <= 1e-4
         assert high <= 1e-3
 

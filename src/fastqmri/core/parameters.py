@@ -123,7 +123,9 @@ class ParameterMaps:
                 )
         if self.flags.dtype != torch.uint8:
             raise ShapeError(
-                f"ParameterMaps.flags has dtype {self.flags.dtype}", "flags are a bit field.", "Use torch.uint8."
+                f"ParameterMaps.flags has dtype {self.flags.dtype}",
+                "flags are a bit field.",
+                "Use torch.uint8.",
             )
 
     @property
@@ -134,7 +136,9 @@ class ParameterMaps:
     def __getitem__(self, name: str) -> ParameterMap:
         if name not in self.names:
             raise UnknownNameError(
-                f"parameter {name!r}", "these maps do not hold it.", f"Ask for one of {', '.join(self.names)}."
+                f"parameter {name!r}",
+                "these maps do not hold it.",
+                f"Ask for one of {', '.join(self.names)}.",
             )
         i = self.names.index(name)
         return ParameterMap(self.parameters[i], self.value[i], self.standard_deviation[i])

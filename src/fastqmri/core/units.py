@@ -32,9 +32,7 @@ class Dimension:
 
 
 TIME = Dimension("time", "s", {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}, ("ms", "s"))
-ANGLE = Dimension(
-    "angle", "rad", {"rad": 1.0, "deg": math.pi / 180, "°": math.pi / 180}, ("deg", "rad")
-)
+ANGLE = Dimension("angle", "rad", {"rad": 1.0, "deg": math.pi / 180, "°": math.pi / 180}, ("deg", "rad"))
 FREQUENCY = Dimension("frequency", "Hz", {"Hz": 1.0, "kHz": 1e3, "rad/s": 1 / (2 * math.pi)}, ("Hz", "rad/s"))
 FIELD = Dimension("field strength", "T", {"T": 1.0, "mT": 1e-3}, ("T", "mT"))
 B_VALUE = Dimension("b-value", "s/mm2", {"s/mm2": 1.0, "s/m2": 1e-6, "ms/um2": 1e3}, ("s/mm2", "ms/um2"))
@@ -100,11 +98,13 @@ def parse_quantities(text: str, dimension: Dimension, *, name: str = "value") ->
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise UnitError(f"{name} = {text!r}", "it is empty.", f"Write a list like {_example(dimension)}.")
-    last_unit = (match[2] if (match := _QUANTITY.match(parts[-1].split(":")[-1])) else "")
+    last_unit = match[2] if (match := _QUANTITY.match(parts[-1].split(":")[-1])) else ""
     values: list[float] = []
     for part in parts:
-        pieces = [p if (m := _QUANTITY.match(p)) is None or m[2] or not last_unit else f"{p} {last_unit}"
-                  for p in part.split(":")]
+        pieces = [
+            p if (m := _QUANTITY.match(p)) is None or m[2] or not last_unit else f"{p} {last_unit}"
+            for p in part.split(":")
+        ]
         numbers = [parse_quantity(piece, dimension, name=name) for piece in pieces]
         if len(numbers) == 1:
             values += numbers

@@ -212,7 +212,12 @@ CATALOGUE: dict[str, Entry] = {
             ("T2star", "R2star", "B0", "M0", "phase"),
         ),
         Entry(
-            "biexponential", None, MultiEchoSpinEcho, BiexponentialDecay, (_NLLS,), ("f", "T2short", "T2long", "M0")
+            "biexponential",
+            None,
+            MultiEchoSpinEcho,
+            BiexponentialDecay,
+            (_NLLS,),
+            ("f", "T2short", "T2long", "M0"),
         ),
         Entry(
             "dti",
@@ -226,7 +231,12 @@ CATALOGUE: dict[str, Entry] = {
                     diffusion.weighted,
                     ("basser1994", "veraart2013"),
                 ),
-                Method("ols", "ordinary linear least squares of the logarithms", diffusion.ordinary, ("basser1994",)),
+                Method(
+                    "ols",
+                    "ordinary linear least squares of the logarithms",
+                    diffusion.ordinary,
+                    ("basser1994",),
+                ),
                 Method(
                     "iwls",
                     "iteratively reweighted linear least squares of the logarithms",
@@ -249,7 +259,9 @@ CATALOGUE: dict[str, Entry] = {
             ),
             ("ADC", "S0"),
         ),
-        Entry("ivim", None, DiffusionWeighted, IntravoxelIncoherentMotion, (_NLLS,), ("f", "D", "Dstar", "S0")),
+        Entry(
+            "ivim", None, DiffusionWeighted, IntravoxelIncoherentMotion, (_NLLS,), ("f", "D", "Dstar", "S0")
+        ),
     )
 }
 

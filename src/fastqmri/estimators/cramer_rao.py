@@ -14,7 +14,12 @@ from fastqmri.solvers.linear import inverse
 
 
 def cramer_rao_bound(
-    model: SignalModel, x: Tensor, noise: float | Tensor, *, rician: bool = False, also_unknown: Sequence[str] = ()
+    model: SignalModel,
+    x: Tensor,
+    noise: float | Tensor,
+    *,
+    rician: bool = False,
+    also_unknown: Sequence[str] = (),
 ) -> tuple[tuple[str, ...], Tensor]:
     """Standard deviations that no unbiased estimator can undercut.
 

@@ -35,12 +35,16 @@ def least_squares(
     return Voxelwise(model, solve, "nlls", noise=noise, chunk=chunk, progress=progress)
 
 
-def solve_fast(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
+def solve_fast(
+    model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]
+) -> Solution:
     """Compiled kernels where they apply; voxels they leave outside the bounds go to the general solver."""
     return _with_polarity(model, data, weights, known, _fast)
 
 
-def solve_general(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
+def solve_general(
+    model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]
+) -> Solution:
     """Batched Levenberg-Marquardt on the model's own Jacobian."""
     return _with_polarity(model, data, weights, known, _general)
 
@@ -113,7 +117,11 @@ def _bounds(model: SignalModel, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _with_polarity(
-    model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor], fit: Callable[..., Solution]
+    model: SignalModel,
+    data: Tensor,
+    weights: Tensor | None,
+    known: dict[str, Tensor],
+    fit: Callable[..., Solution],
 ) -> Solution:
     """Give magnitudes of a recovering signal their sign back: negative before the smallest one.
 

@@ -14,7 +14,9 @@ _REWEIGHTINGS = 6
 _SETTLED = 1e-6
 
 
-def despot1(model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
+def despot1(
+    model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]
+) -> Solution:
     """T1 and M0 from the straight line S/sin α = E S/tan α + M0 (1 - E), every image counted alike.
 
     Source: Deoni 2003.
@@ -23,7 +25,9 @@ def despot1(model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, kn
     return _line(model, data, _ones(data, weights), sine, cosine)
 
 
-def reweighted(model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
+def reweighted(
+    model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]
+) -> Solution:
     """The same line with each image weighted by its own noise, (sin α/(1 - E cos α))², in turns with E.
 
     Source: Chang 2008.
@@ -36,7 +40,9 @@ def reweighted(model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None,
     return _line(model, data, used * (sine / (1 - e * cosine)) ** 2, sine, cosine)
 
 
-def novifast(model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
+def novifast(
+    model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]
+) -> Solution:
     """Fixed point of the normal equations of the non-linear fit, linear once their denominators are frozen.
 
     With c1 = M0 (1 - E), c2 = E and D = 1 - c2 cos α frozen, the equations Σ (y - s) ∂s/∂c = 0 are linear in
@@ -69,7 +75,9 @@ def novifast(model: SpoiledGradientEcho, data: Tensor, weights: Tensor | None, k
     return _as_parameters(model, c1, c2, None, data, used, sine, cosine, settled)
 
 
-def log_linear(model: ExponentialDecay, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
+def log_linear(
+    model: ExponentialDecay, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]
+) -> Solution:
     """Straight line through ln S, each echo weighted by S² as its noise demands."""
     del known
     te = model.acquisition.tensor("echo_time", like=data)
@@ -112,7 +120,9 @@ def _slope(data: Tensor, weights: Tensor, sine: Tensor, cosine: Tensor) -> Tenso
     return (weights * (u - mean_u) * (v - mean_v)).sum(0) / spread.clamp_min(1e-300)
 
 
-def _line(model: SpoiledGradientEcho, data: Tensor, weights: Tensor, sine: Tensor, cosine: Tensor) -> Solution:
+def _line(
+    model: SpoiledGradientEcho, data: Tensor, weights: Tensor, sine: Tensor, cosine: Tensor
+) -> Solution:
     """Weighted straight line, with the covariance that its true noise gives it."""
     e = _slope(data, weights, sine, cosine).clamp(*_range(model))
     u, v = data * cosine / sine, data / sine

@@ -334,7 +334,9 @@ def _radial_diffusivity(x: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
 
 
 def _measure(name: str, unit: str, description: str) -> Parameter:
-    return Parameter(name, unit, (0.0, 1.0 if unit == "1" else 0.02), (0.0, 1.0 if unit == "1" else 3e-3), description)
+    return Parameter(
+        name, unit, (0.0, 1.0 if unit == "1" else 0.02), (0.0, 1.0 if unit == "1" else 3e-3), description
+    )
 
 
 _TENSOR_MEASURES = (

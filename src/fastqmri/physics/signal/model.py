@@ -163,7 +163,11 @@ class SignalModel(nn.Module, ABC):
         """
         atoms, points = self._dictionary(data)
         power = atoms.abs() ** 2
-        norm = (power.sum(0)[:, None] if weights is None else power.T @ weights.to(power)).clamp_min(1e-300).sqrt()
+        norm = (
+            (power.sum(0)[:, None] if weights is None else power.T @ weights.to(power))
+            .clamp_min(1e-300)
+            .sqrt()
+        )
         used = data if weights is None else data * weights.to(power)
         overlap = atoms.T.conj() @ used.to(atoms.dtype)
         score = (overlap.abs() if atoms.is_complex() else overlap) / norm

@@ -20,11 +20,15 @@ from fastqmri.core import (
 from fastqmri.physics.signal.model import LogLinear, Separable, SignalModel, inverse_of, log_start
 
 _AMPLITUDE = (0.0, 1e12)
-M0 = Parameter("M0", "arbitrary", _AMPLITUDE, (0.5, 1.5), "signal at full magnetisation, receive gain included")
+M0 = Parameter(
+    "M0", "arbitrary", _AMPLITUDE, (0.5, 1.5), "signal at full magnetisation, receive gain included"
+)
 T1 = Parameter("T1", "s", (0.005, 10.0), (0.05, 5.0), "longitudinal relaxation time")
 T2 = Parameter("T2", "s", (0.001, 5.0), (0.005, 2.5), "transverse relaxation time")
 T2STAR = Parameter("T2star", "s", (0.0005, 1.0), (0.002, 0.3), "effective transverse relaxation time")
-B1 = Parameter("B1", "fraction", (0.1, 3.0), (0.7, 1.3), "transmit field (B1+), fraction of nominal", nominal=1.0)
+B1 = Parameter(
+    "B1", "fraction", (0.1, 3.0), (0.7, 1.3), "transmit field (B1+), fraction of nominal", nominal=1.0
+)
 
 
 @final
@@ -327,9 +331,7 @@ class ExponentialDecay(SignalModel):
         name = self._time.name
         self.equation = f"M0 * exp(-TE/{name})" + (" + offset" if offset else "")
         rate = name.replace("T", "R", 1)
-        self.derived = (
-            inverse_of(rate, "1/s", 1, len(self.parameters), f"rate, 1/{name}"),
-        )
+        self.derived = (inverse_of(rate, "1/s", 1, len(self.parameters), f"rate, 1/{name}"),)
 
     def forward(self, x: Tensor) -> Tensor:
         """Signal (contrast, *voxels)."""
@@ -397,7 +399,9 @@ class SharedDecay(SignalModel):
         )
         super().__init__(acquisition, (*amplitudes, T2STAR))
         count = len(self.parameters)
-        self.derived = (inverse_of("R2star", "1/s", count - 1, count, "effective transverse relaxation rate"),)
+        self.derived = (
+            inverse_of("R2star", "1/s", count - 1, count, "effective transverse relaxation rate"),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Signal (contrast, *voxels) of (M0 of every weighting, T2star)."""
@@ -455,7 +459,9 @@ class BiexponentialDecay(SignalModel):
             (
                 M0,
                 Parameter("f", "1", (0.0, 1.0), (0.05, 0.6), "fraction of the short compartment"),
-                Parameter("T2short", "s", (0.001, 0.05), (0.005, 0.04), "decay time of the short compartment"),
+                Parameter(
+                    "T2short", "s", (0.001, 0.05), (0.005, 0.04), "decay time of the short compartment"
+                ),
                 Parameter("T2long", "s", (0.05, 5.0), (0.05, 0.5), "decay time of the long compartment"),
             ),
         )

@@ -56,7 +56,12 @@ class SpinEchoTrain(SignalModel):
                 T2,
                 Parameter("B1", "fraction", (0.4, 1.3), (0.7, 1.1), "refocusing angle, fraction of 180°"),
                 Parameter(
-                    "T1", "s", (0.02, 10.0), (0.2, 3.0), "longitudinal relaxation time (matters little)", nominal=1.0
+                    "T1",
+                    "s",
+                    (0.02, 10.0),
+                    (0.2, 3.0),
+                    "longitudinal relaxation time (matters little)",
+                    nominal=1.0,
                 ),
             ),
         )
@@ -70,7 +75,9 @@ class SpinEchoTrain(SignalModel):
                 "Use the mono-exponential model, or check the echo times.",
             )
         place = torch.linspace(0, _HALF_WIDTHS, _POSITIONS, dtype=torch.float64)
-        self._fractions = torch.exp2(-(place**2)) if profile == "gaussian" else torch.ones(1, dtype=torch.float64)
+        self._fractions = (
+            torch.exp2(-(place**2)) if profile == "gaussian" else torch.ones(1, dtype=torch.float64)
+        )
         self.derived = (inverse_of("R2", "1/s", 1, 4, "transverse relaxation rate, 1/T2"),)
 
     def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -129,7 +136,9 @@ class SpinEchoTrain(SignalModel):
         return _half_root_coefficients(numerator, denominator, self.acquisition.contrasts)
 
 
-def _half_root_coefficients(numerator: list[Jet], denominator: list[Jet], count: int) -> tuple[Tensor, Tensor]:
+def _half_root_coefficients(
+    numerator: list[Jet], denominator: list[Jet], count: int
+) -> tuple[Tensor, Tensor]:
     """Coefficients 1 … count of sqrt(N/D)/2, from the recurrence that 2 N D f' = (N' D - N D') f gives."""
     both = _polynomial(numerator, denominator)
     left = _polynomial(_derivative(numerator), denominator)
