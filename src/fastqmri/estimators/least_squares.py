@@ -99,6 +99,8 @@ def _by_structure(
 def _general(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
     free = list(model.estimated)
     start = model.start(data, weights)[free]
+    # products over a batch round by its size: in single precision a voxel starts alike in any company
+    start = start.float().to(start)
     lower, upper = _bounds(model, start)
 
     def evaluate(x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
