@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fastqmri.core import Flag, Measurement, Parameter
 from fastqmri.physics.signal import SignalModel
+from fastqmri.solvers import dispatch
 
 _LEAST_CLIPPED = 4
 _LEAST_DIFFERENCES = 100
@@ -52,8 +53,10 @@ def saturation_level(data: Tensor) -> float | None:
     if data.is_complex():
         return None
     flat = data.reshape(len(data), -1)
-    tops, bottoms = flat.amax(1), flat.amin(1)
-    if bool(torch.isfinite(tops).all()) and bool(torch.isfinite(bottoms).all()):
+    ends = dispatch.each(lambda channel: (float(channel.amax()), float(channel.amin())), list(flat))
+    extremes = torch.tensor(list(ends), dtype=torch.float64)
+    tops = extremes[:, 0]
+    if bool(torch.isfinite(extremes).all()):
         channels = [flat[i] for i in (tops == tops.max()).nonzero()[:, 0].tolist()]
         total = flat.numel()
     else:
@@ -167,14 +170,20 @@ def image_noise(measurement: Measurement) -> float | None:
     data = measurement.data
     if data.ndim < 3 or min(data.shape[1:3]) < 2:
         return None
-    inside = torch.ones(measurement.voxels, dtype=torch.bool) if measurement.mask is None else measurement.mask
+    inside = (
+        torch.ones(measurement.voxels, dtype=torch.bool) if measurement.mask is None else measurement.mask
+    )
     estimates = []
     for contrast in data:
         usable = inside & torch.isfinite(contrast) & (contrast.abs() > 0)
         value = torch.where(usable, contrast, torch.zeros_like(contrast))
         parts = [value.real, value.imag] if value.is_complex() else [value]
-        corners = [(slice(None, -1), slice(None, -1)), (slice(1, None), slice(None, -1)),
-                   (slice(None, -1), slice(1, None)), (slice(1, None), slice(1, None))]
+        corners = [
+            (slice(None, -1), slice(None, -1)),
+            (slice(1, None), slice(None, -1)),
+            (slice(None, -1), slice(1, None)),
+            (slice(1, None), slice(1, None)),
+        ]
         together = torch.stack([usable[c] for c in corners]).all(0)
         if int(together.sum()) < _LEAST_DIFFERENCES:
             continue

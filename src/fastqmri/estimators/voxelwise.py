@@ -23,7 +23,7 @@ from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers import dispatch
 from fastqmri.solvers.solution import Solution, variance
 
-CHUNK = 1 << 14
+CHUNK = 255 * 64  # a multiple of the kernels' lanes, but rows must not lie whole pages apart in the caches
 Solve = Callable[[SignalModel, Tensor, "Tensor | None", "dict[str, Tensor]"], Solution]
 """(model, data (contrast, voxel), weights or None, known maps (voxel)) -> the model's estimated parameters."""
 
@@ -131,9 +131,7 @@ class Voxelwise:
                 f"It takes {', '.join(sorted(allowed)) or 'none'}.",
             )
         if measurement.data.is_complex() != self.model.complex_valued:
-            held, wanted = (
-                ("complex", "real") if measurement.data.is_complex() else ("real", "complex")
-            )
+            held, wanted = ("complex", "real") if measurement.data.is_complex() else ("real", "complex")
             raise DataError(
                 f"{held} images for {type(self.model).__name__}",
                 f"this model describes {wanted} images.",
@@ -142,7 +140,9 @@ class Voxelwise:
 
     def _rician_noise(self, measurement: Measurement) -> float:
         if measurement.data.is_complex():
-            raise DataError("complex images", "their noise is Gaussian already.", "Leave the noise model at gaussian.")
+            raise DataError(
+                "complex images", "their noise is Gaussian already.", "Leave the noise model at gaussian."
+            )
         sigma = measurement.noise if measurement.noise is not None else rician.background_noise(measurement)
         if sigma is None or not sigma > 0:
             raise DataError(

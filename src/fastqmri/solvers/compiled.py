@@ -10,11 +10,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 LANES = 64
+LINES = 64  # lanes of the log-linear kernel, whose blocks have more rows
 # NaN and infinity are screened out before; reassociation and contraction are what SIMD needs
 _MATH = {"reassoc", "contract", "arcp", "nsz"}
+
+_INTEGER = 6755399441055744.0  # 1.5 * 2**52: a float64 plus this holds its integer in the lowest bits
+_ROOT_HALF = 0x3FE6A09E667F3BCD  # bits of sqrt(1/2)
+_BIAS = 1024 << 52
 
 # rows of the workspace of the separable kernels
 _THETA, _TRIAL, _COST, _DAMP, _OPEN, _GRADIENT, _CURVATURE, _AMPLITUDE = (i * LANES for i in range(8))
@@ -28,24 +35,68 @@ OUTPUT_ROWS = {False: 2 + 3 + 3, True: 3 + 6 + 3}
 """Rows of a result: solution, packed covariance, residual sum of squares, converged, evaluations."""
 
 
+@intrinsic
+def _bits_of(context, x):
+    """The bits of a float64 as an integer."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return types.int64(types.float64), generate
+
+
+@intrinsic
+def _float_of(context, bits):
+    """The float64 of the bits of an integer."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
 @njit(fastmath=_MATH)
 def _exp(x):
-    """exp(x) for x <= 0 by scaling and squaring; relative error below 1e-11, zero below -60 to 1e-26."""
-    r = max(x, -60.0) * (1.0 / 1024.0)
+    """exp(x) for x <= 600, relative error below 1e-12; zero below -60 to 1e-26."""
+    x = max(x, -60.0)
+    k = np.floor(x * 1.4426950408889634 + 0.5)
+    r = x - k * 0.6931471805599453
     p = 1.0 + r * (
-        1.0 + r * (0.5 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r * (1 / 720 + r * (1 / 5040))))))
+        1.0
+        + r
+        * (
+            0.5
+            + r
+            * (
+                1 / 6
+                + r
+                * (
+                    1 / 24
+                    + r
+                    * (
+                        1 / 120
+                        + r * (1 / 720 + r * (1 / 5040 + r * (1 / 40320 + r * (1 / 362880 + r / 3628800))))
+                    )
+                )
+            )
+        )
     )
-    p *= p
-    p *= p
-    p *= p
-    p *= p
-    p *= p
-    p *= p
-    p *= p
-    p *= p
-    p *= p
-    p *= p
-    return p
+    return p * _float_of((_bits_of(k + _INTEGER) << 52) + _bits_of(1.0))
+
+
+@njit(fastmath=_MATH)
+def _log(x):
+    """ln x for normal x > 0, absolute error below 1e-14."""
+    bits = _bits_of(x) - _ROOT_HALF
+    k = (bits + _BIAS >> 52) - 1024
+    m = _float_of(bits - (k << 52) + _ROOT_HALF) - 1.0
+    s = m / (2.0 + m)
+    z = s * s
+    p = 1.0 + z * (
+        1 / 3
+        + z * (1 / 5 + z * (1 / 7 + z * (1 / 9 + z * (1 / 11 + z * (1 / 13 + z * (1 / 15 + z * (1 / 17)))))))
+    )
+    return k * 0.6931471805599453 + 2.0 * s * p
 
 
 @njit(fastmath=_MATH, error_model="numpy")
@@ -411,151 +462,240 @@ def rational(data, w, sine, cosine, low, high, iterations, tolerance, begin, end
 
 
 @njit(fastmath=_MATH, error_model="numpy")
-def _contract(weights, table, first, columns, samples, sums, lanes):
-    """sums[k] = Σ_j weights[j] table[j, first + k], eight samples a sweep to spare the caches."""
-    for k in range(columns):
-        for v in range(lanes):
+def _contract(weights, table, first, columns, samples, sums):
+    """sums[k] = Σ_j weights[j] table[j, first + k], two columns and eight samples a sweep to spare the caches."""
+    for pair in range(columns // 2):
+        k = 2 * pair
+        for v in range(LINES):
+            sums[k, v] = 0.0
+            sums[k + 1, v] = 0.0
+        for i in range(samples // 8):
+            j = 8 * i
+            x0, x1, x2, x3 = _four(table, j, first + k)
+            x4, x5, x6, x7 = _four(table, j + 4, first + k)
+            z0, z1, z2, z3 = _four(table, j, first + k + 1)
+            z4, z5, z6, z7 = _four(table, j + 4, first + k + 1)
+            for v in range(LINES):
+                w0, w1, w2, w3 = weights[j, v], weights[j + 1, v], weights[j + 2, v], weights[j + 3, v]
+                w4, w5, w6, w7 = weights[j + 4, v], weights[j + 5, v], weights[j + 6, v], weights[j + 7, v]
+                x, z = sums[k, v], sums[k + 1, v]
+                x += x0 * w0
+                z += z0 * w0
+                x += x1 * w1
+                z += z1 * w1
+                x += x2 * w2
+                z += z2 * w2
+                x += x3 * w3
+                z += z3 * w3
+                x += x4 * w4
+                z += z4 * w4
+                x += x5 * w5
+                z += z5 * w5
+                x += x6 * w6
+                z += z6 * w6
+                x += x7 * w7
+                z += z7 * w7
+                sums[k, v] = x
+                sums[k + 1, v] = z
+    if columns % 2:
+        k = columns - 1
+        for v in range(LINES):
             sums[k, v] = 0.0
         for i in range(samples // 8):
             j = 8 * i
-            x0, x1, x2, x3 = (
-                table[j, first + k],
-                table[j + 1, first + k],
-                table[j + 2, first + k],
-                table[j + 3, first + k],
-            )
-            x4, x5, x6, x7 = (
-                table[j + 4, first + k],
-                table[j + 5, first + k],
-                table[j + 6, first + k],
-                table[j + 7, first + k],
-            )
-            for v in range(lanes):
-                sums[k, v] += (
-                    (x0 * weights[j, v] + x1 * weights[j + 1, v]) + (x2 * weights[j + 2, v] + x3 * weights[j + 3, v])
-                ) + (
-                    (x4 * weights[j + 4, v] + x5 * weights[j + 5, v])
-                    + (x6 * weights[j + 6, v] + x7 * weights[j + 7, v])
-                )
+            x0, x1, x2, x3 = _four(table, j, first + k)
+            x4, x5, x6, x7 = _four(table, j + 4, first + k)
+            for v in range(LINES):
+                x = sums[k, v]
+                x += x0 * weights[j, v]
+                x += x1 * weights[j + 1, v]
+                x += x2 * weights[j + 2, v]
+                x += x3 * weights[j + 3, v]
+                x += x4 * weights[j + 4, v]
+                x += x5 * weights[j + 5, v]
+                x += x6 * weights[j + 6, v]
+                x += x7 * weights[j + 7, v]
+                sums[k, v] = x
 
 
 @njit(fastmath=_MATH, error_model="numpy")
-def _cholesky(normal, damp, factor, p, lanes):
+def _four(table, row, column):
+    return table[row, column], table[row + 1, column], table[row + 2, column], table[row + 3, column]
+
+
+@njit(fastmath=_MATH, error_model="numpy")
+def _cholesky(normal, damp, factor, p):
     """Packed lower factor of (normal + damp diag normal), lane by lane; its diagonal holds reciprocals."""
     for i in range(p):
         for j in range(i + 1):
-            ij, jj = i * (i + 1) // 2 + j, j * (j + 1) // 2 + j
-            for v in range(lanes):
+            ij, jj = _packed(i, j), _packed(j, j)
+            for v in range(LINES):
                 factor[ij, v] = normal[ij, v]
             if i == j:
-                for v in range(lanes):
+                for v in range(LINES):
                     factor[ij, v] *= 1.0 + damp[v]
             for k in range(j):
-                ik, jk = i * (i + 1) // 2 + k, j * (j + 1) // 2 + k
-                for v in range(lanes):
+                ik, jk = _packed(i, k), _packed(j, k)
+                for v in range(LINES):
                     factor[ij, v] -= factor[ik, v] * factor[jk, v]
             if i == j:
-                for v in range(lanes):
+                for v in range(LINES):
                     factor[ij, v] = 1.0 / math.sqrt(max(factor[ij, v], 1e-300))
             else:
-                for v in range(lanes):
+                for v in range(LINES):
                     factor[ij, v] *= factor[jj, v]
 
 
 @njit(fastmath=_MATH, error_model="numpy")
-def _substitute(factor, vector, p, lanes):
-    """Solve in place with the factor of `_cholesky`."""
-    for i in range(p):
-        for k in range(i):
-            ik = i * (i + 1) // 2 + k
-            for v in range(lanes):
+def _packed(i, j):
+    """Place of row i, column j <= i in a packed lower triangle."""
+    return i * (i + 1) // 2 + j
+
+
+@njit(fastmath=_MATH, error_model="numpy")
+def _substitute(factor, vector, p, first):
+    """Solve in place with the factor of `_cholesky`, for right sides and solutions of which only the elements
+    from ``first`` on matter (those before are zero, or not wanted)."""
+    for i in range(first, p):
+        ii = _packed(i, i)
+        for k in range(first, i):
+            ik = _packed(i, k)
+            for v in range(LINES):
                 vector[i, v] -= factor[ik, v] * vector[k, v]
-        ii = i * (i + 1) // 2 + i
-        for v in range(lanes):
+        for v in range(LINES):
             vector[i, v] *= factor[ii, v]
-    for i in range(p - 1, -1, -1):
+    for i in range(p - 1, first - 1, -1):
+        ii = _packed(i, i)
         for k in range(i + 1, p):
-            ki = k * (k + 1) // 2 + i
-            for v in range(lanes):
+            ki = _packed(k, i)
+            for v in range(LINES):
                 vector[i, v] -= factor[ki, v] * vector[k, v]
-        ii = i * (i + 1) // 2 + i
-        for v in range(lanes):
+        for v in range(LINES):
             vector[i, v] *= factor[ii, v]
 
 
 @njit(fastmath=_MATH, error_model="numpy")
-def _predict(design, samples, p, beta, signal, lanes):
+def _logarithm(design, j, beta, signal):
+    """All but the last four terms of Σ_k design[j, k] beta[k]; the number of columns is a multiple of four."""
+    for v in range(LINES):
+        signal[j, v] = 0.0
+    for i in range(design.shape[1] // 4 - 1):
+        k = 4 * i
+        x0, x1, x2, x3 = design[j, k], design[j, k + 1], design[j, k + 2], design[j, k + 3]
+        for v in range(LINES):
+            signal[j, v] += (x0 * beta[k, v] + x1 * beta[k + 1, v]) + (
+                x2 * beta[k + 2, v] + x3 * beta[k + 3, v]
+            )
+
+
+@njit(fastmath=_MATH, error_model="numpy")
+def _predict(design, samples, beta, signal):
     """signal[j] = exp(Σ_k design[j, k] beta[k])."""
+    k = design.shape[1] - 4
     for j in range(samples):
-        x = design[j, 0]
-        for v in range(lanes):
-            signal[j, v] = x * beta[0, v]
-        for k in range(1, p):
-            x = design[j, k]
-            for v in range(lanes):
-                signal[j, v] += x * beta[k, v]
-        for v in range(lanes):
-            signal[j, v] = _exp(min(signal[j, v], 60.0))
+        _logarithm(design, j, beta, signal)
+        x0, x1, x2, x3 = design[j, k], design[j, k + 1], design[j, k + 2], design[j, k + 3]
+        for v in range(LINES):
+            x = (
+                signal[j, v]
+                + (x0 * beta[k, v] + x1 * beta[k + 1, v])
+                + (x2 * beta[k + 2, v] + x3 * beta[k + 3, v])
+            )
+            signal[j, v] = _exp(min(x, 60.0))
 
 
 @njit(fastmath=_MATH, error_model="numpy")
-def _reweighted(signal, logs, w, start, weights, slopes, contrasts, lanes):
-    """Weights f² of the logarithms, and weights times logarithms."""
-    for j in range(contrasts):
-        for v in range(lanes):
-            weight = signal[j, v] * signal[j, v]
-            if w is not None:
-                weight *= w[j, start + v]
+def _reweight(design, logs, w, beta, weights, slopes, samples):
+    """Weights of the logarithms, the squared signals that beta predicts, and weights times logarithms."""
+    k = design.shape[1] - 4
+    for j in range(samples):
+        _logarithm(design, j, beta, weights)
+        x0, x1, x2, x3 = design[j, k], design[j, k + 1], design[j, k + 2], design[j, k + 3]
+        for v in range(LINES):
+            x = (
+                weights[j, v]
+                + (x0 * beta[k, v] + x1 * beta[k + 1, v])
+                + (x2 * beta[k + 2, v] + x3 * beta[k + 3, v])
+            )
+            f = _exp(min(x, 60.0))
+            weight = f * f if w is None else w[j, v] * f * f
             weights[j, v] = weight
-            slopes[j, v] = weight * logs[j, start + v]
+            slopes[j, v] = weight * logs[j, v]
 
 
 @njit(fastmath=_MATH, error_model="numpy")
-def _residuals(data, w, start, signal, weights, slopes, cost, contrasts, lanes):
+def _residuals(y, w, signal, weights, slopes, cost, contrasts):
     """Cost, and what the normal equations of the non-linear fit are summed from."""
-    for v in range(lanes):
+    for v in range(LINES):
         cost[v] = 0.0
     for j in range(contrasts):
-        for v in range(lanes):
+        for v in range(LINES):
             f = signal[j, v]
-            r = data[j, start + v] - f
-            weight = 1.0 if w is None else w[j, start + v]
+            r = y[j, v] - f
+            weight = 1.0 if w is None else w[j, v]
             cost[v] += weight * r * r
             weights[j, v] = weight * f * f
             slopes[j, v] = weight * f * r
 
 
 @njit(fastmath=_MATH, error_model="numpy")
-def _keep(rows, take, new, old, lanes):
+def _keep(rows, take, new, old):
     for k in range(rows):
-        for v in range(lanes):
+        for v in range(LINES):
             old[k, v] = new[k, v] if take[v] > 0.0 else old[k, v]
 
 
 @njit(fastmath=_MATH, error_model="numpy")
-def _inverse(factor, p, step, lanes, start, out):
+def _inverse(factor, p, step, start, lanes, out):
     """Packed inverse of the factored matrix into the rows of ``out`` after the solution."""
     for c in range(p):
-        for k in range(p):
+        for k in range(c, p):
             value = 1.0 if k == c else 0.0
-            for v in range(lanes):
+            for v in range(LINES):
                 step[k, v] = value
-        _substitute(factor, step, p, lanes)
+        _substitute(factor, step, p, c)
         for k in range(c, p):
             row = p + k * (k + 1) // 2 + c
             for v in range(lanes):
                 out[row, start + v] = step[k, v]
 
 
+@njit(fastmath=_MATH, error_model="numpy")
+def _gather(data, start, lanes, spare, block):
+    """Copy the block's samples side by side; lanes beyond the last voxel get ``spare``."""
+    for j in range(data.shape[0]):
+        for v in range(lanes):
+            block[j, v] = data[j, start + v]
+        for v in range(lanes, LINES):
+            block[j, v] = spare
+
+
+@njit(fastmath=_MATH, error_model="numpy")
+def _ordinary(logs, w, inverse, table, contrasts, padded, p, slopes, normal, damp, factor, beta):
+    """Least squares of the logarithms: all samples alike, or only those with a weight."""
+    pairs = p * (p + 1) // 2
+    if w is None:
+        _contract(logs, inverse, 0, p, padded, beta)
+    else:
+        for j in range(contrasts):
+            for v in range(LINES):
+                slopes[j, v] = w[j, v] * logs[j, v]
+        _contract(w, table, 0, pairs, padded, normal)
+        _contract(slopes, table, pairs, p, padded, beta)
+        _cholesky(normal, damp, factor, p)
+        _substitute(factor, beta, p, 0)
+
+
 @njit(nogil=True, cache=True, fastmath=_MATH, error_model="numpy")
-def log_linear(data, logs, w, design, inverse, table, passes, iterations, tolerance, begin, end, out):
+def log_linear(data, w, design, inverse, table, passes, iterations, tolerance, begin, end, out):
     """Fit exp(X β) to every column: ordinary, reweighted, and non-linear least squares in turn.
 
     Args:
-        data: (contrast, voxel), positive; logs: their logarithms.
+        data: (contrast, voxel), positive wherever the weight is.
         w: (contrast, voxel) weights, or None.
-        design: X, (padded contrast, p), rows beyond the contrasts zero, their number a multiple of eight.
-        inverse: (p, contrast) pseudo-inverse of X.
+        design: X, (padded contrast, padded p), rows beyond the contrasts zero, their number a multiple of
+            eight; columns beyond p zero, their number a multiple of four.
+        inverse: (padded contrast, p) transposed pseudo-inverse of X, zero beyond the contrasts.
         table: (padded contrast, pairs + p) products of the columns of X, packed lower triangle, then X.
         passes: reweighted least-squares passes after the ordinary one (at least one).
         iterations: steps of non-linear least squares after that; none stops at the reweighted solution.
@@ -564,103 +704,95 @@ def log_linear(data, logs, w, design, inverse, table, passes, iterations, tolera
         out: (p + pairs + 3, voxel): β, covariance per unit noise variance (packed), residual sum of squares,
             converged, evaluations.
     """
-    contrasts = data.shape[0]
-    padded, p = design.shape
+    contrasts, p = data.shape[0], inverse.shape[1]
+    padded, wide = design.shape
     pairs = p * (p + 1) // 2
-    signal, weights, slopes = (
-        np.zeros((padded, LANES)),
-        np.zeros((padded, LANES)),
-        np.zeros((padded, LANES)),
-    )
-    beta, trial, step = np.empty((p, LANES)), np.empty((p, LANES)), np.empty((p, LANES))
-    gradient, kept_gradient = np.empty((p, LANES)), np.empty((p, LANES))
-    normal, kept, factor = np.empty((pairs, LANES)), np.empty((pairs, LANES)), np.empty((pairs, LANES))
-    cost, best, damp = np.empty(LANES), np.empty(LANES), np.empty(LANES)
-    is_open, count, take, change = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
-    for start in range(begin, end, LANES):
-        lanes = min(LANES, end - start)
-        for v in range(lanes):
+    y, logs = np.zeros((padded, LINES)), np.zeros((padded, LINES))
+    signal, weights, slopes = np.zeros((padded, LINES)), np.zeros((padded, LINES)), np.zeros((padded, LINES))
+    block = None if w is None else np.zeros((padded, LINES))
+    beta, trial, step = np.zeros((wide, LINES)), np.zeros((wide, LINES)), np.empty((p, LINES))
+    gradient, kept_gradient = np.empty((p, LINES)), np.empty((p, LINES))
+    normal, kept, factor = np.empty((pairs, LINES)), np.empty((pairs, LINES)), np.empty((pairs, LINES))
+    cost, best, damp = np.empty(LINES), np.empty(LINES), np.empty(LINES)
+    is_open, count, take = np.empty(LINES), np.empty(LINES), np.empty(LINES)
+    for start in range(begin, end, LINES):
+        lanes = min(LINES, end - start)
+        _gather(data, start, lanes, 1.0, y)
+        if block is not None:
+            _gather(w, start, lanes, 1.0, block)
+        for j in range(contrasts):
+            for v in range(LINES):
+                logs[j, v] = _log(max(y[j, v], 1e-30))
+        for v in range(LINES):
             damp[v] = 0.0
             count[v] = 0.0
-        if w is None:
-            for k in range(p):
-                for v in range(lanes):
-                    beta[k, v] = 0.0
-                for j in range(contrasts):
-                    x = inverse[k, j]
-                    for v in range(lanes):
-                        beta[k, v] += x * logs[j, start + v]
-        else:
-            for j in range(contrasts):
-                for v in range(lanes):
-                    weights[j, v] = w[j, start + v]
-                    slopes[j, v] = w[j, start + v] * logs[j, start + v]
-            _contract(weights, table, 0, pairs, padded, normal, lanes)
-            _contract(slopes, table, pairs, p, padded, beta, lanes)
-            _cholesky(normal, damp, factor, p, lanes)
-            _substitute(factor, beta, p, lanes)
+            is_open[v] = 0.0
+        _ordinary(logs, block, inverse, table, contrasts, padded, p, slopes, normal, damp, factor, beta)
         for _ in range(passes):
-            _predict(design, contrasts, p, beta, signal, lanes)
-            _reweighted(signal, logs, w, start, weights, slopes, contrasts, lanes)
-            _contract(weights, table, 0, pairs, padded, normal, lanes)
-            _contract(slopes, table, pairs, p, padded, beta, lanes)
-            _cholesky(normal, damp, factor, p, lanes)
-            _substitute(factor, beta, p, lanes)
+            _reweight(design, logs, block, beta, weights, slopes, contrasts)
+            _contract(weights, table, 0, pairs, padded, normal)
+            _contract(slopes, table, pairs, p, padded, beta)
+            _cholesky(normal, damp, factor, p)
+            _substitute(factor, beta, p, 0)
         if iterations == 0:  # the factor of the last pass gives the covariance
-            _predict(design, contrasts, p, beta, signal, lanes)
-            _residuals(data, w, start, signal, weights, slopes, best, contrasts, lanes)
-            for v in range(lanes):
-                is_open[v] = 0.0
+            _predict(design, contrasts, beta, signal)
+            _residuals(y, block, signal, weights, slopes, best, contrasts)
         else:
-            for v in range(lanes):
+            for v in range(LINES):
                 damp[v] = 1e-3
                 best[v] = 1e300
                 is_open[v] = 1.0
             for k in range(p):
-                for v in range(lanes):
+                for v in range(LINES):
                     trial[k, v] = beta[k, v]
             for i in range(iterations):
-                _predict(design, contrasts, p, trial, signal, lanes)
-                _residuals(data, w, start, signal, weights, slopes, cost, contrasts, lanes)
-                _contract(weights, table, 0, pairs, padded, normal, lanes)
-                _contract(slopes, table, pairs, p, padded, gradient, lanes)
-                for v in range(lanes):
-                    change[v] = 0.0
-                for k in range(p):
-                    for v in range(lanes):
-                        change[v] = max(change[v], abs(trial[k, v] - beta[k, v]))
-                still = 0.0
-                for v in range(lanes):
-                    accept = is_open[v] > 0.0 and cost[v] <= best[v]
-                    take[v] = 1.0 if accept else 0.0
-                    best[v] = cost[v] if accept else best[v]
-                    damp[v] = max(damp[v] * 0.1, 1e-9) if accept else damp[v] * 10.0
-                    count[v] += is_open[v]
-                    finished = (i > 0 and change[v] <= tolerance) or damp[v] > 1e12
-                    is_open[v] = 0.0 if finished else is_open[v]
-                    still += is_open[v]
-                _keep(p, take, trial, beta, lanes)
-                _keep(p, take, gradient, kept_gradient, lanes)
-                _keep(pairs, take, normal, kept, lanes)
-                if still == 0.0:
+                _predict(design, contrasts, trial, signal)
+                _residuals(y, block, signal, weights, slopes, cost, contrasts)
+                _contract(weights, table, 0, pairs, padded, normal)
+                _contract(slopes, table, pairs, p, padded, gradient)
+                if _accept(i, trial, beta, p, cost, best, damp, is_open, count, take, tolerance) == 0.0:
+                    _keep(p, take, trial, beta)
+                    _keep(pairs, take, normal, kept)
                     break
-                _cholesky(kept, damp, factor, p, lanes)
+                _keep(p, take, trial, beta)
+                _keep(p, take, gradient, kept_gradient)
+                _keep(pairs, take, normal, kept)
+                _cholesky(kept, damp, factor, p)
                 for k in range(p):
-                    for v in range(lanes):
+                    for v in range(LINES):
                         step[k, v] = kept_gradient[k, v]
-                _substitute(factor, step, p, lanes)
+                _substitute(factor, step, p, 0)
                 for k in range(p):
-                    for v in range(lanes):
+                    for v in range(LINES):
                         trial[k, v] = beta[k, v] + step[k, v]
-            for v in range(lanes):
+            for v in range(LINES):
                 damp[v] = 0.0
-            _cholesky(kept, damp, factor, p, lanes)
-        _inverse(factor, p, step, lanes, start, out)
-        pairs_end = p + pairs
+            _cholesky(kept, damp, factor, p)
+        _inverse(factor, p, step, start, lanes, out)
         for k in range(p):
             for v in range(lanes):
                 out[k, start + v] = beta[k, v]
         for v in range(lanes):
-            out[pairs_end, start + v] = best[v]
-            out[pairs_end + 1, start + v] = 1.0 - is_open[v]
-            out[pairs_end + 2, start + v] = count[v]
+            out[p + pairs, start + v] = best[v]
+            out[p + pairs + 1, start + v] = 1.0 - is_open[v]
+            out[p + pairs + 2, start + v] = count[v]
+
+
+@njit(fastmath=_MATH, error_model="numpy")
+def _accept(i, trial, beta, p, cost, best, damp, is_open, count, take, tolerance):
+    """Accept or reject every lane's trial, and close the lanes that settled. Returns lanes still open."""
+    change = np.zeros(LINES)
+    for k in range(p):
+        for v in range(LINES):
+            change[v] = max(change[v], abs(trial[k, v] - beta[k, v]))
+    still = 0.0
+    for v in range(LINES):
+        accept = is_open[v] > 0.0 and cost[v] <= best[v]
+        take[v] = 1.0 if accept else 0.0
+        best[v] = cost[v] if accept else best[v]
+        damp[v] = max(damp[v] * 0.1, 1e-9) if accept else damp[v] * 10.0
+        count[v] += is_open[v]
+        finished = (i > 0 and change[v] <= tolerance) or damp[v] > 1e12
+        is_open[v] = 0.0 if finished else is_open[v]
+        still += is_open[v]
+    return still

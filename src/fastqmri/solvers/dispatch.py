@@ -40,7 +40,12 @@ def kernels() -> ModuleType | None:
 
 def usable(data: Tensor) -> bool:
     """Whether compiled kernels can fit this data: real, on the CPU, no gradient wanted."""
-    return data.device.type == "cpu" and not data.is_complex() and not data.requires_grad and kernels() is not None
+    return (
+        data.device.type == "cpu"
+        and not data.is_complex()
+        and not data.requires_grad
+        and kernels() is not None
+    )
 
 
 def fit_exponential(
@@ -116,7 +121,8 @@ def fit_rational(
     assert compiled is not None
     shared = sine.shape[1] == 1
     arrays = [
-        (part.double().contiguous() if shared else _whole_blocks(part.double())).numpy() for part in (sine, cosine)
+        (part.double().contiguous() if shared else _whole_blocks(part.double())).numpy()
+        for part in (sine, cosine)
     ]
     return _run(
         compiled.rational,
@@ -153,17 +159,19 @@ def fit_log_linear(
     compiled = kernels()
     assert compiled is not None
     contrasts, p = design.shape
-    padded = torch.zeros(-(-contrasts // 8) * 8, p, dtype=torch.float64)
-    padded[:contrasts] = design
+    padded = torch.zeros(-(-contrasts // 8) * 8, -(-p // 4) * 4, dtype=torch.float64)
+    padded[:contrasts, :p] = design
+    inverse = torch.zeros(len(padded), p, dtype=torch.float64)
+    inverse[:contrasts] = torch.linalg.pinv(design.double()).T
     products = [padded[:, i] * padded[:, j] for i in range(p) for j in range(i + 1)]
-    table = torch.cat([torch.stack(products, 1), padded], 1)
+    table = torch.cat([torch.stack(products, 1), padded[:, :p]], 1)
     return _run(
         compiled.log_linear,
         data,
         weights,
         (
             padded.numpy(),
-            torch.linalg.pinv(design.double()).contiguous().numpy(),
+            inverse.numpy(),
             table.contiguous().numpy(),
             passes,
             iterations,
@@ -171,7 +179,6 @@ def fit_log_linear(
         ),
         unknowns=p,
         rows=p + p * (p + 1) // 2 + 3,
-        logarithms=True,
     )
 
 
@@ -183,14 +190,13 @@ def _run(
     *,
     unknowns: int,
     rows: int,
-    logarithms: bool = False,
 ) -> Solution:
     _announce(kernel)
     voxels = data.shape[1]
     y = _whole_blocks(data.double())
     w = None if weights is None else _whole_blocks(weights.double()).numpy()
     out = torch.empty(rows, y.shape[1], dtype=torch.float64)
-    head = (y.numpy(), y.clamp_min(1e-30).log().numpy(), w) if logarithms else (y.numpy(), w)
+    head = (y.numpy(), w)
     result = out.numpy()
     threads = max(1, min(_threads(), y.shape[1] // _BLOCK))
     edges = [y.shape[1] * i // threads // 64 * 64 for i in range(threads)] + [y.shape[1]]
@@ -214,13 +220,12 @@ def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[
     """Run a function on every item, on as many threads as PyTorch may use; results in order, as they come.
 
     Threads of our own over whole items beat PyTorch's over each operation: the items stay in each core's
-    cache, and nobody waits between operations. The first item runs alone, so that kernels compile only once.
+    cache, and nobody waits between operations.
     """
-    threads = min(_threads(), len(items) - 1)
+    threads = min(_threads(), len(items))
     if threads < 2:
         yield from map(function, items)
         return
-    yield function(items[0])
     grad = torch.is_grad_enabled()
 
     def work(item: Item) -> Result:
@@ -230,7 +235,7 @@ def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[
     pool = _pool(threads)
     waiting: deque[Future[Result]] = deque()
     try:
-        for item in items[1:]:
+        for item in items:
             waiting.append(pool.submit(work, item))
             if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
