@@ -18,6 +18,8 @@ _STEPS = 100
 _STEPS_WITHIN = 5
 _SETTLED = 1e-3  # of a standard deviation
 _RAYLEIGH_MEDIAN = 1.1774100225154747  # median of the Rayleigh distribution
+_ROUNDS = 50
+_DEVIATIONS = 4.0
 
 
 def bessel_ratio(z: Tensor) -> Tensor:
@@ -135,4 +137,19 @@ def background_noise(measurement: Measurement) -> float | None:
     values = values[torch.isfinite(values) & (values > 0)]
     if len(values) < 100 or values.numel() < 0.5 * outside.sum() * len(data):
         return None
-    return float(values.median()) / _RAYLEIGH_MEDIAN
+    sigma = float(values.median()) / _RAYLEIGH_MEDIAN
+    # the line between dark and bright cut off the tail of the noise: let in what noise of this size explains
+    beyond = torch.ones_like(outside) if measurement.mask is None else ~measurement.mask.bool()
+    candidates = data[:, beyond]
+    candidates = candidates[:, (torch.isfinite(candidates) & (candidates > 0)).all(0)]
+    if not candidates.shape[1]:
+        return sigma
+    mean_square = (candidates.double() ** 2).mean(0)
+    for _ in range(_ROUNDS):
+        noise = candidates[:, mean_square < 2 * sigma**2 * (1 + _DEVIATIONS / len(data) ** 0.5)]
+        if noise.numel() < 100:
+            break
+        before, sigma = sigma, float(noise.median()) / _RAYLEIGH_MEDIAN
+        if abs(sigma - before) < 1e-3 * before:
+            break
+    return sigma
