@@ -203,13 +203,24 @@ class InversionRecoverySignal(SignalModel):
         return InversionRecoverySignal(self.acquisition, "real", self.inversion)
 
     def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Dictionary match; the phase of complex data from the last (most recovered) image."""
+        """Dictionary match; the phase of complex data from the last (most recovered) image, give or take a half turn.
+
+        A T1 so long that even the last image lies before the null gives that image the opposite sign: both are
+        tried, and the better match holds.
+        """
         if not self.complex_valued:
             return super().start(data, weights)
         last = int(self.acquisition.tensor("inversion_time").argmax())
         phase = data[last].angle()
         real = InversionRecoverySignal(self.acquisition, "real", self.inversion)
-        return torch.cat([real.start((data * torch.exp(-1j * phase)).real, weights), phase[None]])
+        rotated = (data * torch.exp(-1j * phase)).real
+        starts, misfits = [], []
+        for sign, turn in ((1, 0.0), (-1, math.pi)):
+            x = real.start(sign * rotated, weights)
+            misfit = (sign * rotated - real(x)) ** 2
+            misfits.append((misfit if weights is None else weights * misfit).sum(0))
+            starts.append(torch.cat([x, phase[None] + turn]))
+        return torch.where(misfits[1] < misfits[0], starts[1], starts[0])
 
     def separable(self) -> Separable | None:
         """c + a exp(-TI/T1): M0 = c, κ = -a/c. Only for signed data and free κ."""
