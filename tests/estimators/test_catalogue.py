@@ -13,6 +13,7 @@ from fastqmri.core import (
     DataError,
     Estimator,
     FastqmriError,
+    InversionRecovery,
     Measurement,
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
@@ -82,6 +83,18 @@ def test_inversion_recovery_of_every_kind(option: str, inversion: str, generator
     if option == "complex":
         rows.append(torch.linspace(-3, 3, 40, dtype=torch.float64))
     signal = model(torch.stack(rows))
+    found = CATALOGUE["irt1"].estimator(model).estimate(Measurement(signal, acquisition, noise=1e-4))
+    torch.testing.assert_close(found["T1"].value.double(), t1, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("option", ["magnitude", "real", "complex"])
+def test_t1_that_outlasts_the_inversion_times(option: str) -> None:
+    # cerebrospinal fluid: even the last image lies before the null, and says nothing of the sign
+    acquisition = InversionRecovery(inversion_time=(0.35, 0.65, 0.95, 1.25, 1.7))
+    model = InversionRecoverySignal(acquisition, option)  # type: ignore[arg-type]
+    t1 = torch.linspace(0.4, 5.0, 24, dtype=torch.float64)
+    rows = [torch.ones_like(t1), t1, torch.full_like(t1, 1.95), torch.full_like(t1, 0.7)]
+    signal = model(torch.stack(rows[: len(model.parameters)]))
     found = CATALOGUE["irt1"].estimator(model).estimate(Measurement(signal, acquisition, noise=1e-4))
     torch.testing.assert_close(found["T1"].value.double(), t1, rtol=1e-3, atol=0)
 
