@@ -47,7 +47,7 @@ def _reweighted(
     assert structure is not None
     if dispatch.usable(data):
         z = dispatch.fit_log_linear(data, weights, structure.design, passes=passes)
-        return z.transformed(*structure.to_parameters(z.x))
+        return structure.parameters_of(z)
     beta, covariance = _regress(model, data, weights, None)
     for _ in range(passes):
         predicted = torch.exp(structure.design.to(data) @ beta)
@@ -78,4 +78,4 @@ def _solution(
     residuals = (data - torch.exp(structure.design.to(data) @ beta)) ** 2
     residual = (residuals if weights is None else weights * residuals).sum(0)
     z = Solution(beta, covariance, residual, torch.isfinite(beta).all(0))
-    return z.transformed(*structure.to_parameters(beta))
+    return structure.parameters_of(z)

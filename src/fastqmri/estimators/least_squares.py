@@ -92,7 +92,7 @@ def _by_structure(
     logarithmic = model.log_linear()
     if logarithmic is not None:
         z = dispatch.fit_log_linear(data, weights, logarithmic.design, passes=1, iterations=60)
-        return z.transformed(*logarithmic.to_parameters(z.x))
+        return logarithmic.parameters_of(z)
     return None
 
 

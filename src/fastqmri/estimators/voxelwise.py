@@ -21,7 +21,7 @@ from fastqmri.estimators import rician
 from fastqmri.estimators.screening import Screened, image_noise, saturation_level, screen
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers import dispatch
-from fastqmri.solvers.solution import Solution, variance
+from fastqmri.solvers.solution import Solution
 
 CHUNK = 255 * 64  # a multiple of the kernels' lanes, but rows must not lie whole pages apart in the caches
 Solve = Callable[[SignalModel, Tensor, "Tensor | None", "dict[str, Tensor]"], Solution]
@@ -67,6 +67,10 @@ class Voxelwise:
             UnknownNameError: a known map that the model does not have.
             DataError: Rician fitting without a noise level.
         """
+        with dispatch.own_threads():
+            return self._estimate(measurement)
+
+    def _estimate(self, measurement: Measurement) -> ParameterMaps:
         self._check(measurement)
         if not measurement.data.is_contiguous():  # or every chunk would copy it
             measurement = replace(measurement, data=measurement.data.contiguous())
@@ -186,12 +190,12 @@ class _Workspace:
         model = self.model
         x = solution.x
         values = list(x.unbind())
-        variances = [solution.covariance[i, i] for i in range(len(x))]
+        variances = [solution.entry(i, i) for i in range(len(x))]
         rows = list(model.estimated)
         for value, gradient in model.derive(model.complete(x, part.known)):
             values.append(value)
             by_estimated = gradient if len(rows) == len(gradient) else gradient[rows]
-            variances.append(variance(by_estimated, solution.covariance))
+            variances.append(solution.variance(by_estimated))
         value = torch.stack(values).float()
         failed = ~torch.isfinite(value.sum(0))
         if bool(failed.any()):

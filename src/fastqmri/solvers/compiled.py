@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -81,13 +81,13 @@ def _exp(x):
             )
         )
     )
-    return p * _float_of((_bits_of(k + _INTEGER) << 52) + _bits_of(1.0))
+    return p * _float_of((_bits_of(k + _INTEGER) << 52) + _bits_of(1.0))  # type: ignore[call-arg]
 
 
 @njit(fastmath=_MATH)
 def _log(x):
     """ln x for normal x > 0, absolute error below 1e-14."""
-    bits = _bits_of(x) - _ROOT_HALF
+    bits = _bits_of(x) - _ROOT_HALF  # type: ignore[call-arg]
     k = (bits + _BIAS >> 52) - 1024
     m = _float_of(bits - (k << 52) + _ROOT_HALF) - 1.0
     s = m / (2.0 + m)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import math
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
-from fastqmri.solvers.solution import Solution, symmetric
+from fastqmri.solvers.solution import PackedSolution, Solution
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -78,9 +80,8 @@ def fit_exponential(
     sorted_times = times[order].double()
     in_order = bool((order == torch.arange(len(times))).all())
     low, high = bounds
-    count = 2 + int(_STARTS_A_DECADE * float(torch.log10(torch.tensor(high / low))))
-    grid = torch.logspace(*torch.log10(torch.tensor([low, high], dtype=torch.float64)).tolist(), count)
-    grid = grid.double().clamp(low, high)
+    count = 2 + int(_STARTS_A_DECADE * math.log10(high / low))
+    grid = torch.logspace(math.log10(low), math.log10(high), count, dtype=torch.float64).clamp(low, high)
     table = torch.exp(-grid[:, None] * sorted_times[None])
     rows = compiled.OUTPUT_ROWS[constant]
     return _run(
@@ -208,9 +209,9 @@ def _run(
         list(_pool(threads).map(lambda span: kernel(*head, *arguments, *span, result), spans))
     out = out[:, :voxels].contiguous()
     packed = unknowns * (unknowns + 1) // 2
-    return Solution(
+    return PackedSolution(
         x=out[:unknowns],
-        covariance=symmetric(out[unknowns : unknowns + packed], unknowns),
+        packed=out[unknowns : unknowns + packed],
         residual=out[unknowns + packed],
         converged=out[unknowns + packed + 1] > 0.5,
     )
@@ -251,7 +252,23 @@ _inside = threading.local()
 
 def _threads() -> int:
     """Threads to share work among: in a thread of the pool just that one."""
-    return 1 if getattr(_inside, "worker", False) else torch.get_num_threads()
+    return getattr(_inside, "threads", None) or torch.get_num_threads()
+
+
+@contextmanager
+def own_threads() -> Iterator[None]:
+    """Leave all sharing of work to `each`: PyTorch's operations of this thread run on this thread meanwhile.
+
+    Its own threads wait for each other many times a chunk, and burn time whenever another process has a core.
+    """
+    before, threads = getattr(_inside, "threads", None), torch.get_num_threads()
+    _inside.threads = before or threads
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        _inside.threads = before
+        torch.set_num_threads(threads)
 
 
 @functools.cache
@@ -260,7 +277,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     ready = threading.Barrier(threads + 1)
 
     def start() -> None:
-        _inside.worker = True
+        _inside.threads = 1
         torch.set_num_threads(1)
         torch.get_num_threads()  # settles this thread's number: else it would take the later one
         ready.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +30,54 @@ class Solution:
         """The same estimates in other coordinates, ``jacobian`` = ∂x/∂self.x, (new, unknown, voxel)."""
         return Solution(x, propagate(jacobian, self.covariance), self.residual, self.converged)
 
+    def scaled(self, x: Tensor, diagonal: Tensor) -> Solution:
+        """The same estimates in coordinates that do not mix, ``diagonal`` = ∂x_i/∂self.x_i, (unknown, voxel)."""
+        covariance = self.covariance * diagonal[:, None] * diagonal[None]
+        return Solution(x, covariance, self.residual, self.converged)
+
+    def entry(self, i: int, j: int) -> Tensor:
+        """An entry of the covariance, (voxel)."""
+        return self.covariance[i, j]
+
+    def variance(self, gradient: Tensor) -> Tensor:
+        """Variance (voxel) of a quantity whose gradient by x is given, (unknown, voxel)."""
+        return _quadratic(gradient, self.entry)
+
+
+class PackedSolution(Solution):
+    """A solution that keeps the lower triangle of its covariance, and unfolds the rest only if it is asked for.
+
+    Args:
+        x: (unknown, voxel).
+        packed: (entry, voxel) lower triangle, row by row.
+        residual: (voxel).
+        converged: (voxel) bool.
+    """
+
+    packed: Tensor
+
+    def __init__(self, x: Tensor, packed: Tensor, residual: Tensor, converged: Tensor) -> None:
+        # a frozen dataclass: its fields are set where its own initialiser would
+        self.__dict__.update(x=x, packed=packed, residual=residual, converged=converged)
+
+    @functools.cached_property
+    def covariance(self) -> Tensor:
+        """(unknown, unknown, voxel) per unit variance of the noise."""
+        return symmetric(self.packed, len(self.x))
+
+    def scaled(self, x: Tensor, diagonal: Tensor) -> Solution:
+        """The same estimates in coordinates that do not mix."""
+        packed = torch.empty_like(self.packed)
+        for i in range(len(x)):
+            for j in range(i + 1):
+                row = i * (i + 1) // 2 + j
+                torch.mul(self.packed[row], diagonal[i], out=packed[row]).mul_(diagonal[j])
+        return PackedSolution(x, packed, self.residual, self.converged)
+
+    def entry(self, i: int, j: int) -> Tensor:
+        """An entry of the covariance, (voxel)."""
+        return self.packed[max(i, j) * (max(i, j) + 1) // 2 + min(i, j)]
+
 
 def propagate(jacobian: Tensor, covariance: Tensor) -> Tensor:
     """J C Jᵀ for every voxel: (new, old, voxel) and (old, old, voxel) to (new, new, voxel).
@@ -52,12 +102,16 @@ def propagate(jacobian: Tensor, covariance: Tensor) -> Tensor:
 
 def variance(gradient: Tensor, covariance: Tensor) -> Tensor:
     """gᵀ C g for every voxel: (unknown, voxel) and (unknown, unknown, voxel) to (voxel)."""
+    return _quadratic(gradient, lambda i, j: covariance[i, j])
+
+
+def _quadratic(gradient: Tensor, entry: Callable[[int, int], Tensor]) -> Tensor:
     rows = (gradient != 0).flatten(1).any(1).nonzero()[:, 0].tolist()
-    total = torch.zeros_like(covariance[0, 0])
+    total = torch.zeros_like(gradient[0])
     for place, i in enumerate(rows):
-        product = covariance[i, i] * gradient[i]
+        product = entry(i, i) * gradient[i]
         for j in rows[:place]:
-            product = product.addcmul(covariance[i, j], gradient[j], value=2)
+            product.addcmul_(entry(i, j), gradient[j], value=2)
         total.addcmul_(product, gradient[i])
     return total
 

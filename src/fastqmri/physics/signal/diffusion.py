@@ -201,15 +201,16 @@ def _scaled_log_linear(design: Tensor) -> LogLinear:
     scale = design[:, 1:].abs().amax()
     scaled = torch.cat([design[:, :1], design[:, 1:] / scale], 1)
 
-    def to_parameters(beta: Tensor) -> tuple[Tensor, Tensor]:
-        s0 = torch.exp(beta[0])
-        g = torch.zeros((len(beta), *beta.shape), dtype=beta.dtype, device=beta.device)
-        g[0, 0] = s0
-        for i in range(1, len(beta)):
-            g[i, i] = 1 / scale
-        return torch.cat([s0[None], beta[1:] / scale.to(beta)]), g
+    def one_by_one(beta: Tensor) -> tuple[Tensor, Tensor]:
+        s0 = torch.exp(beta[:1])
+        rates = beta[1:] / scale.to(beta)
+        return torch.cat([s0, rates]), torch.cat([s0, torch.full_like(rates, float(1 / scale))])
 
-    return LogLinear(scaled, to_parameters)
+    def to_parameters(beta: Tensor) -> tuple[Tensor, Tensor]:
+        x, diagonal = one_by_one(beta)
+        return x, torch.diag_embed(diagonal.movedim(0, -1)).movedim((-2, -1), (0, 1))
+
+    return LogLinear(scaled, to_parameters, one_by_one)
 
 
 def tensor_eigenvalues(elements: Tensor) -> Tensor:

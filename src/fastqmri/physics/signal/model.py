@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fastqmri.core import Acquisition, Parameter
+from fastqmri.solvers.solution import Solution
 
 BOUND_TOLERANCE = 1e-6
 _ATOMS = 2048
@@ -64,10 +65,18 @@ class LogLinear:
     Attributes:
         design: X, (contrast, row), its columns of similar size.
         to_parameters: β (row, voxel) -> parameters x and ∂x/∂β, (parameter, row, voxel).
+        one_by_one: where each parameter depends on its own β alone, the same with just ∂x_i/∂β_i, (row, voxel).
     """
 
     design: Tensor
     to_parameters: Callable[[Tensor], tuple[Tensor, Tensor]]
+    one_by_one: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+
+    def parameters_of(self, beta: Solution) -> Solution:
+        """A solution in β as one in the parameters."""
+        if self.one_by_one is not None:
+            return beta.scaled(*self.one_by_one(beta.x))
+        return beta.transformed(*self.to_parameters(beta.x))
 
 
 class SignalModel(nn.Module, ABC):
