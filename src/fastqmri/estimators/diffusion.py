@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastqmri.estimators.voxelwise import widens
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers import dispatch
 from fastqmri.solvers.linear import regression
@@ -21,6 +22,7 @@ def ordinary(model: SignalModel, data: Tensor, weights: Tensor | None, known: di
     return _solution(model, data, weights, beta, covariance)
 
 
+@widens
 def weighted(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
     """One reweighting by the squared signal that the ordinary fit predicts.
 
@@ -29,6 +31,7 @@ def weighted(model: SignalModel, data: Tensor, weights: Tensor | None, known: di
     return _reweighted(model, data, weights, known, passes=1)
 
 
+@widens
 def iteratively_reweighted(
     model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]
 ) -> Solution:
@@ -48,6 +51,7 @@ def _reweighted(
     if dispatch.usable(data):
         z = dispatch.fit_log_linear(data, weights, structure.design, passes=passes)
         return structure.parameters_of(z)
+    data = data.double()
     beta, covariance = _regress(model, data, weights, None)
     for _ in range(passes):
         predicted = torch.exp(structure.design.to(data) @ beta)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fastqmri.estimators.voxelwise import CHUNK, Voxelwise
+from fastqmri.estimators.voxelwise import CHUNK, Voxelwise, widens
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers import dispatch
 from fastqmri.solvers.levenberg_marquardt import levenberg_marquardt
@@ -35,6 +35,7 @@ def least_squares(
     return Voxelwise(model, solve, "nlls", noise=noise, chunk=chunk, progress=progress)
 
 
+@widens
 def solve_fast(
     model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]
 ) -> Solution:
@@ -50,11 +51,9 @@ def solve_general(
 
 
 def _fast(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
-    if not dispatch.usable(data):
-        return _general(model, data, weights, known)
-    solution = _by_structure(model, data, weights, known)
+    solution = _by_structure(model, data, weights, known) if dispatch.usable(data) else None
     if solution is None:
-        return _general(model, data, weights, known)
+        return _general(model, _wide(data), weights, known)
     lower, upper = _bounds(model, solution.x)
     outside = ((solution.x < lower) | (solution.x > upper)).any(0)
     redo = (outside | ~solution.converged | ~torch.isfinite(solution.x).all(0)).nonzero()[:, 0]
@@ -62,7 +61,7 @@ def _fast(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[
         return solution
     part = _general(
         model,
-        data[:, redo],
+        _wide(data[:, redo]),
         None if weights is None else weights[:, redo],
         {name: value[redo] for name, value in known.items()},
     )
@@ -118,6 +117,10 @@ def _bounds(model: SignalModel, like: Tensor) -> tuple[Tensor, Tensor]:
     return lower, upper
 
 
+def _wide(data: Tensor) -> Tensor:
+    return data if data.is_complex() else data.double()
+
+
 def _with_polarity(
     model: SignalModel,
     data: Tensor,
@@ -134,6 +137,7 @@ def _with_polarity(
     signed = model.signed()
     if signed is None:
         return fit(model, data, weights, known)
+    data = _wide(data)
     times = model.acquisition.tensor(model.acquisition.varies).to(data)[:, None]
     considered = data if weights is None else torch.where(weights > 0, data, torch.full_like(data, torch.inf))
     null = times[considered.argmin(0), 0]

@@ -23,7 +23,8 @@ class Screened:
     """One chunk of voxels, ready for a solver.
 
     Attributes:
-        data: (contrast, voxel) float64 or complex128, unusable samples set to zero.
+        data: (contrast, voxel) as measured where all samples can be used, else float64 or complex128 with the
+            unusable ones set to zero.
         weights: (contrast, voxel), 0 for unusable samples; None where all can be used.
         known: parameter name -> (voxel).
         flags: (voxel) uint8.
@@ -128,9 +129,9 @@ def _judge(raw: Tensor, non_negative: bool, saturation: float | None) -> _Judged
     samples = torch.full((raw.shape[1],), len(raw), dtype=torch.int64)
     flags = torch.zeros(raw.shape[1], dtype=torch.uint8)
     constant = torch.zeros(raw.shape[1], dtype=torch.bool)
-    data = raw.double()
     if not len(doubtful):
-        return _Judged(data, None, flags, samples, constant, peak)
+        return _Judged(raw, None, flags, samples, constant, peak)
+    data = raw.double()
     part = _judge_samples(raw[:, doubtful], non_negative, saturation)
     data[:, doubtful] = part.data
     for whole_batch, some in ((flags, part.flags), (samples, part.samples), (constant, part.constant)):

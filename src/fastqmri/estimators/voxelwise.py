@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers import dispatch
 from fastqmri.solvers.solution import Solution
 
-CHUNK = 255 * 64  # a multiple of the kernels' lanes, but rows must not lie whole pages apart in the caches
+CHUNK = 511 * 64  # a multiple of the kernels' lanes, but rows must not lie whole pages apart in the caches
+_Solver = TypeVar("_Solver", bound=Callable[..., Solution])
 Solve = Callable[[SignalModel, Tensor, "Tensor | None", "dict[str, Tensor]"], Solution]
 """(model, data (contrast, voxel), weights or None, known maps (voxel)) -> the model's estimated parameters."""
 
@@ -33,6 +35,15 @@ _MISFIT_FACTOR = 5.0
 _MISFIT_SHARE = 0.05
 _PRIOR_FREEDOM = 4.0
 _EDGE = 1e-5
+
+
+def widens(solve: _Solver) -> _Solver:
+    """Mark a solver that may be given single precision: it computes in double precision all the same.
+
+    Widening the samples just where they are used spares a copy of them all.
+    """
+    solve.widens = True  # type: ignore[attr-defined]
+    return solve
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class Voxelwise:
         if saturation is None:
             saturation = saturation_level(measurement.data)
         sigma = self._rician_noise(measurement) if self.noise == "rician" else None
-        chunks = work.chunks(self.chunk)
+        chunks = work.chunks(dispatch.fair_share(work.count, self.chunk))
 
         def run(index: _Index) -> int:
             batch = screen(measurement, self.model, index, saturation, known)
@@ -114,9 +125,12 @@ class Voxelwise:
     def _estimate_part(
         self, part: Screened, weights: Tensor | None, index: _Index, work: _Workspace, sigma: float | None
     ) -> None:
-        solution = self.solve(self.model, part.data, weights, part.known)
+        data = part.data
+        if sigma is not None or data.dtype != torch.float32 or not getattr(self.solve, "widens", False):
+            data = data.to(torch.complex128 if data.is_complex() else torch.float64)
+        solution = self.solve(self.model, data, weights, part.known)
         if sigma is not None:
-            solution = rician.refine(self.model, solution, part.data, weights, part.known, sigma)
+            solution = rician.refine(self.model, solution, data, weights, part.known, sigma)
         work.store(index, part, solution)
 
     def _check(self, measurement: Measurement) -> None:

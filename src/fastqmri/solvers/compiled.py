@@ -100,23 +100,24 @@ def _log(x):
 
 
 @njit(fastmath=_MATH, error_model="numpy")
-def _prepare(data, y, w, ws, start, lanes):
+def _prepare(data, stride, y, w, ws, start, lanes):
     """Copy the block's data together, and sum what no trial changes: weights, y and y²."""
     for v in range(lanes):
         ws[_YY + v] = 0.0
         ws[_Y + v] = 0.0
         ws[_W + v] = 0.0
     for j in range(y.shape[0]):
+        row = data[j * stride + start : j * stride + start + lanes]
         if w is None:
             for v in range(lanes):
-                value = data[j, start + v]
+                value = np.float64(row[v])
                 y[j, v] = value
                 ws[_YY + v] += value * value
                 ws[_Y + v] += value
         else:
             for v in range(lanes):
                 weight = w[j, start + v]
-                value = data[j, start + v]
+                value = np.float64(row[v])
                 y[j, v] = value
                 ws[_YY + v] += weight * value * value
                 ws[_Y + v] += weight * value
@@ -334,11 +335,14 @@ def _exponential_sums(y, w, ws, start, lanes, times, constant):
 
 
 @njit(nogil=True, cache=True, fastmath=_MATH, error_model="numpy")
-def exponential(data, w, times, constant, low, high, grid, table, iterations, tolerance, begin, end, out):
+def exponential(
+    data, stride, w, times, constant, low, high, grid, table, iterations, tolerance, begin, end, out
+):
     """Fit [c +] a exp(-θ t) to every column of data.
 
     Args:
-        data: (contrast, voxel), contrasts in ascending order of time.
+        data: samples; those of contrast j (ascending in time) and voxel v stand at j * stride + v.
+        stride: see ``data``.
         w: (contrast, voxel) weights, or None.
         times: (contrast,) ascending.
         constant: fit c.
@@ -350,10 +354,10 @@ def exponential(data, w, times, constant, low, high, grid, table, iterations, to
         out: (rows, voxel), see OUTPUT_ROWS.
     """
     ws = np.empty(_ROWS)
-    y = np.empty((data.shape[0], LANES))
+    y = np.empty((times.shape[0], LANES))
     for start in range(begin, end, LANES):
         lanes = min(LANES, end - start)
-        _prepare(data, y, w, ws, start, lanes)
+        _prepare(data, stride, y, w, ws, start, lanes)
         _exponential_start(y, w, ws, start, lanes, constant, grid, table)
         _reset(ws, lanes)
         for i in range(iterations):
@@ -434,11 +438,12 @@ def _rational_sums(y, w, ws, start, lanes, sine, cosine):
 
 
 @njit(nogil=True, cache=True, fastmath=_MATH, error_model="numpy")
-def rational(data, w, sine, cosine, low, high, iterations, tolerance, begin, end, out):
+def rational(data, stride, w, sine, cosine, low, high, iterations, tolerance, begin, end, out):
     """Fit a s/(1 - θ c) to every column of data.
 
     Args:
-        data: (contrast, voxel).
+        data: samples; those of contrast j and voxel v stand at j * stride + v.
+        stride: see ``data``.
         w: (contrast, voxel) weights, or None.
         sine, cosine: s and c, (contrast, voxel), or (contrast, 1) where all voxels share them.
         low, high: bounds of θ.
@@ -448,10 +453,10 @@ def rational(data, w, sine, cosine, low, high, iterations, tolerance, begin, end
         out: (rows, voxel), see OUTPUT_ROWS.
     """
     ws = np.empty(_ROWS)
-    y = np.empty((data.shape[0], LANES))
+    y = np.empty((sine.shape[0], LANES))
     for start in range(begin, end, LANES):
         lanes = min(LANES, end - start)
-        _prepare(data, y, w, ws, start, lanes)
+        _prepare(data, stride, y, w, ws, start, lanes)
         _rational_start(y, w, ws, start, lanes, sine, cosine, low, high)
         _reset(ws, lanes)
         for i in range(iterations):
@@ -661,13 +666,13 @@ def _inverse(factor, p, step, start, lanes, out):
 
 
 @njit(fastmath=_MATH, error_model="numpy")
-def _gather(data, start, lanes, spare, block):
-    """Copy the block's samples side by side; lanes beyond the last voxel get ``spare``."""
-    for j in range(data.shape[0]):
-        for v in range(lanes):
-            block[j, v] = data[j, start + v]
-        for v in range(lanes, LINES):
-            block[j, v] = spare
+def _gather(row, block):
+    """Copy a contrast's samples; lanes beyond the last voxel get a harmless one."""
+    lanes = row.shape[0]
+    for v in range(lanes):
+        block[v] = row[v]
+    for v in range(lanes, LINES):
+        block[v] = 1.0
 
 
 @njit(fastmath=_MATH, error_model="numpy")
@@ -687,11 +692,12 @@ def _ordinary(logs, w, inverse, table, contrasts, padded, p, slopes, normal, dam
 
 
 @njit(nogil=True, cache=True, fastmath=_MATH, error_model="numpy")
-def log_linear(data, w, design, inverse, table, passes, iterations, tolerance, begin, end, out):
+def log_linear(data, stride, w, design, inverse, table, passes, iterations, tolerance, begin, end, out):
     """Fit exp(X β) to every column: ordinary, reweighted, and non-linear least squares in turn.
 
     Args:
-        data: (contrast, voxel), positive wherever the weight is.
+        data: samples, positive wherever the weight is; those of contrast j and voxel v stand at j * stride + v.
+        stride: see ``data``.
         w: (contrast, voxel) weights, or None.
         design: X, (padded contrast, padded p), rows beyond the contrasts zero, their number a multiple of
             eight; columns beyond p zero, their number a multiple of four.
@@ -704,7 +710,7 @@ def log_linear(data, w, design, inverse, table, passes, iterations, tolerance, b
         out: (p + pairs + 3, voxel): β, covariance per unit noise variance (packed), residual sum of squares,
             converged, evaluations.
     """
-    contrasts, p = data.shape[0], inverse.shape[1]
+    contrasts, p = -(-data.shape[0] // stride), inverse.shape[1]
     padded, wide = design.shape
     pairs = p * (p + 1) // 2
     y, logs = np.zeros((padded, LINES)), np.zeros((padded, LINES))
@@ -717,9 +723,10 @@ def log_linear(data, w, design, inverse, table, passes, iterations, tolerance, b
     is_open, count, take = np.empty(LINES), np.empty(LINES), np.empty(LINES)
     for start in range(begin, end, LINES):
         lanes = min(LINES, end - start)
-        _gather(data, start, lanes, 1.0, y)
-        if block is not None:
-            _gather(w, start, lanes, 1.0, block)
+        for j in range(contrasts):
+            _gather(data[j * stride + start : j * stride + start + lanes], y[j])
+            if block is not None:
+                _gather(w[j, start : start + lanes], block[j])
         for j in range(contrasts):
             for v in range(LINES):
                 logs[j, v] = _log(max(y[j, v], 1e-30))

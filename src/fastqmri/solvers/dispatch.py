@@ -194,10 +194,14 @@ def _run(
 ) -> Solution:
     _announce(kernel)
     voxels = data.shape[1]
-    y = _whole_blocks(data.double())
-    w = None if weights is None else _whole_blocks(weights.double()).numpy()
+    y = _whole_blocks(data if data.dtype == torch.float32 else data.double())
+    if y.stride(1) != 1:
+        y = y.contiguous()
+    stride = y.stride(0) if len(y) > 1 else y.shape[1]
+    samples = y.as_strided((stride * (len(y) - 1) + y.shape[1],), (1,))
+    w = None if weights is None else _whole_blocks(weights.double()).contiguous().numpy()
     out = torch.empty(rows, y.shape[1], dtype=torch.float64)
-    head = (y.numpy(), w)
+    head = (samples.numpy(), stride, w)
     result = out.numpy()
     threads = max(1, min(_threads(), y.shape[1] // _BLOCK))
     edges = [y.shape[1] * i // threads // 64 * 64 for i in range(threads)] + [y.shape[1]]
@@ -245,6 +249,13 @@ def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[
     finally:
         for future in waiting:
             future.cancel()
+
+
+def fair_share(count: int, most: int) -> int:
+    """Voxels to a chunk, at most ``most``, so that `each` gives all threads as much to do; whole blocks of lanes."""
+    threads = _threads()
+    rounds = max(1, -(-count // (most * threads)))
+    return min(most, max(_BLOCK, 64 * -(-count // (64 * rounds * threads))))
 
 
 _inside = threading.local()
@@ -300,7 +311,7 @@ def _whole_blocks(rows: Tensor) -> Tensor:
     assert compiled is not None
     missing = -rows.shape[1] % compiled.LANES
     if not missing or not rows.shape[1]:
-        return rows.contiguous()
+        return rows
     return torch.cat([rows, rows[:, -1:].expand(-1, missing)], 1)
 
 
