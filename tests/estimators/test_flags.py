@@ -197,7 +197,7 @@ def test_what_a_solver_does_not_settle_is_flagged(decay: Scan) -> None:
     def unsettled(solution: Solution) -> Solution:
         converged = solution.converged.clone()
         converged[::4] = False
-        return replace(solution, converged=converged)
+        return Solution(solution.x, solution.covariance, solution.residual, converged)
 
     found = Voxelwise(decay.model, _wrapped(unsettled), "stubborn").estimate(decay.measurement)
     flags = found.flags.flatten()
@@ -210,7 +210,7 @@ def test_what_a_solver_makes_of_nothing_is_no_estimate(decay: Scan, value: float
     def broken(solution: Solution) -> Solution:
         x = solution.x.clone()
         x[1, ::4] = value
-        return replace(solution, x=x)
+        return Solution(x, solution.covariance, solution.residual, solution.converged)
 
     found = Voxelwise(decay.model, _wrapped(broken), "broken").estimate(decay.measurement)
     flags, values = found.flags.flatten(), found.value.flatten(1)

@@ -11,7 +11,7 @@ from estimators.scans import METHOD_NAMES, METHODS, same_bytes, scan
 from fastqmri.estimators.catalogue import Entry
 
 each_method = pytest.mark.parametrize(("entry", "method"), METHODS, ids=METHOD_NAMES)
-VOXELS = (11, 1, 19)
+VOXELS = (7, 1, 19)
 
 
 @each_method
@@ -19,7 +19,7 @@ def test_chunks_and_repetitions(entry: Entry, method: str, generator: torch.Gene
     made = scan(entry.name, VOXELS, 30, generator)
     whole = made.estimate(method)
     assert same_bytes(whole, made.estimate(method))
-    for chunk in (9, 50, 67):
+    for chunk in (50, 67):
         assert same_bytes(whole, made.estimate(method, chunk=chunk)), chunk
 
 
