@@ -213,7 +213,7 @@ def _run(
         list(_pool(threads).map(lambda span: kernel(*head, *arguments, *span, result), spans))
     out = out[:, :voxels].contiguous()
     packed = unknowns * (unknowns + 1) // 2
-    return PackedSolution(
+    return PackedSolution.of(
         x=out[:unknowns],
         packed=out[unknowns : unknowns + packed],
         residual=out[unknowns + packed],

@@ -47,16 +47,24 @@ class Solution:
 class PackedSolution(Solution):
     """A solution that keeps the lower triangle of its covariance, and unfolds the rest only if it is asked for.
 
-    Args:
-        x: (unknown, voxel).
+    Attributes:
         packed: (entry, voxel) lower triangle, row by row.
-        residual: (voxel).
-        converged: (voxel) bool.
     """
 
     packed: Tensor
 
-    def __init__(self, x: Tensor, packed: Tensor, residual: Tensor, converged: Tensor) -> None:
+    def __init__(self, x: Tensor, covariance: Tensor, residual: Tensor, converged: Tensor) -> None:
+        rows = [covariance[i, j] for i in range(len(x)) for j in range(i + 1)]
+        self._fill(x, torch.stack(rows), residual, converged)
+
+    @classmethod
+    def of(cls, x: Tensor, packed: Tensor, residual: Tensor, converged: Tensor) -> PackedSolution:
+        """From the lower triangle, row by row, (entry, voxel)."""
+        solution = cls.__new__(cls)
+        solution._fill(x, packed, residual, converged)
+        return solution
+
+    def _fill(self, x: Tensor, packed: Tensor, residual: Tensor, converged: Tensor) -> None:
         # a frozen dataclass: its fields are set where its own initialiser would
         self.__dict__.update(x=x, packed=packed, residual=residual, converged=converged)
 
@@ -65,6 +73,11 @@ class PackedSolution(Solution):
         """(unknown, unknown, voxel) per unit variance of the noise."""
         return symmetric(self.packed, len(self.x))
 
+    def transformed(self, x: Tensor, jacobian: Tensor) -> Solution:
+        """The same estimates in other coordinates."""
+        packed = torch.stack(_propagated(jacobian, self.entry))
+        return PackedSolution.of(x, packed, self.residual, self.converged)
+
     def scaled(self, x: Tensor, diagonal: Tensor) -> Solution:
         """The same estimates in coordinates that do not mix."""
         packed = torch.empty_like(self.packed)
@@ -72,7 +85,7 @@ class PackedSolution(Solution):
             for j in range(i + 1):
                 row = i * (i + 1) // 2 + j
                 torch.mul(self.packed[row], diagonal[i], out=packed[row]).mul_(diagonal[j])
-        return PackedSolution(x, packed, self.residual, self.converged)
+        return PackedSolution.of(x, packed, self.residual, self.converged)
 
     def entry(self, i: int, j: int) -> Tensor:
         """An entry of the covariance, (voxel)."""
@@ -84,20 +97,24 @@ def propagate(jacobian: Tensor, covariance: Tensor) -> Tensor:
 
     Most Jacobians are nearly empty: entries that are zero in all voxels are left out of the sums.
     """
+    return symmetric(_propagated(jacobian, lambda i, j: covariance[i, j]), len(jacobian))
+
+
+def _propagated(jacobian: Tensor, entry: Callable[[int, int], Tensor]) -> list[Tensor]:
+    """Lower triangle of J C Jᵀ, row by row."""
     new, old = jacobian.shape[:2]
     present = (jacobian != 0).flatten(2).any(2).tolist()
     filled = [[k for k in range(old) if present[i][k]] for i in range(new)]
-    zero = torch.zeros_like(covariance[0, 0])
+    zero = torch.zeros_like(entry(0, 0))
     half = [
-        [_total([jacobian[i, k] * covariance[k, j] for k in filled[i]], zero) for j in range(old)]
+        [_total([jacobian[i, k] * entry(k, j) for k in filled[i]], zero) for j in range(old)]
         for i in range(new)
     ]
-    rows = [
+    return [
         _total([half[i][k] * jacobian[j, k] for k in filled[j]], zero)
         for i in range(new)
         for j in range(i + 1)
     ]
-    return symmetric(rows, new)
 
 
 def variance(gradient: Tensor, covariance: Tensor) -> Tensor:
