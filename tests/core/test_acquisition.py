@@ -21,6 +21,7 @@ from fastqmri.core import (
     PlausibilityError,
     UnitError,
     VariableFlipAngle,
+    WeightedGradientEcho,
 )
 
 X, Y, Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
@@ -172,6 +173,14 @@ def test_frozen_equal_and_picklable(acquisition: Acquisition) -> None:
     assert type(acquisition).model_validate_json(acquisition.model_dump_json()) == acquisition
     with pytest.raises(ValueError, match="frozen"):
         setattr(acquisition, acquisition.varies, (0.1, 0.2))
+
+
+def test_weightings_belong_to_their_images() -> None:
+    acquisition = WeightedGradientEcho(echo_time=(0.002, 0.004, 0.003), weighting=("PDw", "PDw", "T1w"))
+    some = acquisition.subset(lambda i: i != 1)
+    assert some == WeightedGradientEcho(echo_time=(0.002, 0.003), weighting=("PDw", "T1w"))
+    with pytest.raises(AcquisitionError, match="one of each"):
+        WeightedGradientEcho(echo_time=(0.002, 0.004), weighting=("PDw",))
 
 
 def test_subset_keeps_what_belongs_to_each_contrast() -> None:
