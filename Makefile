@@ -33,9 +33,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev
-	@for script in benchmarks/bench_*.py; do \
-		echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || exit 1; \
-	done
+	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 # The report is looked at in Debian's chromium. Without it (or without the right to install it) those
 # tests skip and say so.
