@@ -130,6 +130,10 @@ _NLLS = Method(
     solve_fast,
     ("marquardt1963", "golub1973"),
 )
+_DECAY_METHODS = (
+    _NLLS,
+    Method("loglinear", "straight line through ln S, weighted by S²", relaxometry.log_linear),
+)
 
 CATALOGUE: dict[str, Entry] = {
     entry.name: entry
@@ -175,10 +179,7 @@ CATALOGUE: dict[str, Entry] = {
             "MESE",
             MultiEchoSpinEcho,
             ExponentialDecay,
-            (
-                _NLLS,
-                Method("loglinear", "straight line through ln S, weighted by S²", relaxometry.log_linear),
-            ),
+            _DECAY_METHODS,
             ("T2", "R2", "M0", "offset"),
             {"offset": (False, True)},
         ),
@@ -196,10 +197,7 @@ CATALOGUE: dict[str, Entry] = {
             "MEGRE",
             MultiEchoGradientEcho,
             ExponentialDecay,
-            (
-                _NLLS,
-                Method("loglinear", "straight line through ln S, weighted by S²", relaxometry.log_linear),
-            ),
+            _DECAY_METHODS,
             ("T2star", "R2star", "M0", "offset"),
             {"offset": (False, True)},
         ),
