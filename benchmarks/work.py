@@ -10,7 +10,7 @@ import numpy as np
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers import dispatch
 
-_EXPONENTIAL = 30  # operations of the kernels' own exp
+_EXPONENTIAL = 26  # operations of the kernels' own exp
 _JUDGE = 60  # of the step between two evaluations
 
 
