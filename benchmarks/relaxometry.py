@@ -16,6 +16,7 @@ from fastqmri.core import InversionRecovery, MultiEchoGradientEcho, MultiEchoSpi
 from fastqmri.estimators.catalogue import entry
 from fastqmri.estimators.least_squares import solve_fast
 from fastqmri.physics.signal import SignalModel
+from fastqmri.solvers import dispatch
 from fastqmri.solvers.solution import Solution
 
 RIVAL = "fastqmri estimate()"
@@ -50,7 +51,6 @@ def fastqmri_contenders(job: Job, simulated: Simulated) -> Iterator[Contender]:
     data = torch.from_numpy(simulated.samples.T.copy())
     measurement = Measurement(data, model.acquisition)
     estimator = entry(name).estimator(model)
-    doubles = data.double()
     row = [p.name for p in model.parameters].index(job.quantity)
     quantity, voxels = job.quantity, len(simulated.samples)
 
@@ -63,7 +63,8 @@ def fastqmri_contenders(job: Job, simulated: Simulated) -> Iterator[Contender]:
         return {quantity: solution.x[row].numpy()}
 
     def solve() -> Solution:
-        return solve_fast(model, doubles, None, {})
+        with dispatch.own_threads():
+            return solve_fast(model, data, None, {})
 
     work = of_curve(model, solve)
     yield Contender(RIVAL, voxels, lambda: estimator.estimate(measurement), read_maps, work=work)

@@ -89,20 +89,20 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 def _limits(run: dict[str, Any]) -> str:
     limits = run["limits"]
     return (
-        f"Limits in this run: copying {limits['copy'] / 1e9:.1f} GB/s (read and written), "
+        f"Limits of one core in this run: copying {limits['copy'] / 1e9:.1f} GB/s (read and written), "
         f"{limits['exponentials'] / 1e9:.2f} G exponentials/s, "
         f"matrix product {limits['flops'] / 1e9:.0f} GFLOP/s, all in float64."
     )
 
 
 def _bounds(job: dict[str, Any], run: dict[str, Any]) -> list[str]:
-    """How near our own come to the limits of the machine."""
+    """How near our own come to the limits of a core."""
     limits, lines = run["limits"], []
     for c in job["contenders"]:
         work = c["work"]
         if work is None:
             continue
-        rate = c["voxels"] / c["time"]["wall_least"]
+        rate = _per_core(c)
         by_bytes, by_flops = rate * work["bytes"] / limits["copy"], rate * work["flops"] / limits["flops"]
         nearer = "arithmetic" if by_flops > by_bytes else "memory"
         lines.append(
