@@ -156,8 +156,8 @@ anything.
 Machine: {machine}.
 
 - Simulated voxels of known truth, float32 samples, signal-to-noise ratio {snr:g} of the largest sample.
-  Magnitudes carry Rician noise, inversion recovery is signed with Gaussian noise. Everybody minimises the
-  same sum of squares over the same samples.
+  Magnitudes carry Rician noise, inversion recovery is signed with Gaussian noise. Everybody fits the same
+  samples: curves by the sum of squares, tensors by the method that the name says.
 - fastqmri's `estimate()` screens the samples, finds its own starting points and the noise, and returns
   values, standard deviations, misfit and flags; tensors also FA, MD, AD and RD with theirs. "Solver alone"
   leaves out the screening, the noise and the flags. The others return bare values, get closed-form starting
