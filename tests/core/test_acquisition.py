@@ -203,3 +203,32 @@ def test_fields_as_tensors(like: torch.dtype, dtype: torch.dtype) -> None:
     found = acquisition.tensor("echo_time", like=torch.zeros(3, dtype=like))
     assert found.dtype == dtype
     assert found.tolist() == pytest.approx([0.01, 0.02])
+
+
+def test_a_field_given_as_a_tensor_carries_gradients_in_both_modes() -> None:
+    acquisition = VariableFlipAngle(flip_angle=(0.05, 0.3), repetition_time=0.015)
+    angles = torch.tensor([0.05, 0.3], dtype=torch.float64)
+
+    def cosines(live: torch.Tensor) -> torch.Tensor:
+        return acquisition.differentiable(flip_angle=live).tensor("flip_angle").cos()
+
+    wanted = torch.diag(-angles.sin())
+    assert torch.allclose(torch.func.jacfwd(cosines)(angles), wanted)
+    assert torch.allclose(torch.func.jacrev(cosines)(angles), wanted)
+
+
+def test_an_acquisition_is_the_same_whether_or_not_it_carries_gradients() -> None:
+    acquisition = VariableFlipAngle(flip_angle=(0.05, 0.3), repetition_time=0.015)
+    moved = torch.tensor([0.06, 0.4], dtype=torch.float64, requires_grad=True)
+    live = acquisition.differentiable(flip_angle=moved)
+    assert live == acquisition
+    assert hash(live) == hash(acquisition)
+    assert live.settled() == VariableFlipAngle(flip_angle=(0.06, 0.4), repetition_time=0.015)
+    assert acquisition != live.settled()
+
+
+@pytest.mark.parametrize("fields", [{"echo_time": torch.zeros(2)}, {"flip_angle": torch.zeros(3)}])
+def test_tensors_must_fit_the_fields(fields: dict[str, torch.Tensor]) -> None:
+    acquisition = VariableFlipAngle(flip_angle=(0.05, 0.3), repetition_time=0.015)
+    with pytest.raises(AcquisitionError):
+        acquisition.differentiable(**fields)

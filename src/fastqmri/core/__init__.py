@@ -7,6 +7,7 @@ from fastqmri.core.acquisition import (
     LookLocker,
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
+    Schedule,
     VariableFlipAngle,
     WeightedGradientEcho,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "ParameterMap",
     "ParameterMaps",
     "PlausibilityError",
+    "Schedule",
     "ShapeError",
     "SidecarError",
     "UnitError",

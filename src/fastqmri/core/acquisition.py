@@ -7,10 +7,18 @@ Numbers are in the package's units (seconds, radians, s/mm²). Strings carry the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 from torch import Tensor
 
 from fastqmri.core.errors import AcquisitionError, PlausibilityError
@@ -64,6 +72,7 @@ class Acquisition(BaseModel):
     varies: ClassVar[str]
     """Name of the field that changes from contrast to contrast."""
     least_contrasts: ClassVar[int] = 2
+    _live: dict[str, Tensor] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -76,6 +85,13 @@ class Acquisition(BaseModel):
                 f"{first['msg']}.",
                 f"The fields are {', '.join(type(self).model_fields)}.",
             ) from error
+
+    def __eq__(self, other: object) -> bool:
+        """Equal numbers: what `differentiable` added does not count."""
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self.__dict__.values()))
 
     @property
     def contrasts(self) -> int:
@@ -95,9 +111,54 @@ class Acquisition(BaseModel):
             )
         return self
 
+    def differentiable(self, **values: Tensor) -> Self:
+        """The same acquisition with fields given as tensors that carry gradients.
+
+        Every model that reads its acquisition by `tensor` becomes differentiable with respect to them, in reverse
+        and in forward mode. The fields themselves keep the numbers they have, so that schedules can be compared and
+        written; ``values`` that moved away from them are made into an acquisition of their own by `settled`.
+
+        Args:
+            values: field name -> tensor of the field's shape, in the field's unit.
+
+        Raises:
+            AcquisitionError: a field that does not exist, or a tensor of another shape.
+        """
+        for name, value in values.items():
+            if name not in type(self).model_fields:
+                raise AcquisitionError(
+                    f"{type(self).__name__} has no field {name!r}",
+                    "only its own fields can carry gradients.",
+                    f"The fields are {', '.join(type(self).model_fields)}.",
+                )
+            shape = tuple(torch.as_tensor(getattr(self, name)).shape)
+            if tuple(value.shape) != shape:
+                raise AcquisitionError(
+                    f"{name} of shape {tuple(value.shape)}",
+                    f"{type(self).__name__}.{name} has shape {shape}.",
+                    "Give one number for each that the acquisition has.",
+                )
+        copy = self.model_copy()
+        copy._live = {**self._live, **values}
+        return copy
+
+    def settled(self) -> Self:
+        """The acquisition whose fields are the present values of the tensors that `differentiable` was given.
+
+        Raises:
+            PlausibilityError, AcquisitionError: values no scanner could be told.
+        """
+        moved = {name: _numbers(value.detach().tolist()) for name, value in self._live.items()}
+        return type(self)(**{**self.model_dump(), **moved})
+
     def tensor(self, name: str, like: Tensor | None = None) -> Tensor:
-        """A field as a tensor, (contrast,), in float64 or the real dtype and device of ``like``."""
-        values = torch.tensor(getattr(self, name), dtype=torch.float64)
+        """A field as a tensor, (contrast,), in float64 or the real dtype and device of ``like``.
+
+        What `differentiable` was given comes as it is, gradients included.
+        """
+        values = self._live.get(name)
+        if values is None:
+            values = torch.tensor(getattr(self, name), dtype=torch.float64)
         if like is None:
             return values
         return values.to(device=like.device, dtype=like.real.dtype if like.is_complex() else like.dtype)
@@ -110,6 +171,18 @@ class Acquisition(BaseModel):
             if isinstance(value, tuple) and len(value) == self.contrasts:
                 fields[name] = tuple(value[i] for i in chosen)
         return type(self)(**fields)
+
+
+def _numbers(value: Any) -> Any:
+    """Nested lists as the tuples that fields hold."""
+    return tuple(_numbers(item) for item in value) if isinstance(value, list) else value
+
+
+class Schedule(Acquisition):
+    """Base of acquisitions with more numbers than anyone types: taken by name or from a file.
+
+    The shipped ones are in `fastqmri.physics.spins.SCHEDULES`; `fastqmri.io.read_schedule` reads files.
+    """
 
 
 class VariableFlipAngle(Acquisition):

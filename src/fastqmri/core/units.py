@@ -40,9 +40,13 @@ DIFFUSIVITY = Dimension(
     "diffusivity", "mm2/s", {"mm2/s": 1.0, "um2/ms": 1e-3, "um2/s": 1e-6, "m2/s": 1e6}, ("mm2/s", "um2/ms")
 )
 RATE = Dimension("rate", "1/s", {"1/s": 1.0, "Hz": 1.0, "1/ms": 1e3}, ("1/s", "1/ms"))
+SATURATION_B1 = Dimension(
+    "saturation amplitude", "uT", {"uT": 1.0, "µT": 1.0, "nT": 1e-3, "mT": 1e3, "T": 1e6}, ("uT", "mT")
+)
+OFFSET = Dimension("frequency offset", "ppm", {"ppm": 1.0, "ppb": 1e-3}, ("ppm", "ppb"))
 FRACTION = Dimension("fraction", "1", {"%": 0.01, "fraction": 1.0}, ("%", "fraction"))
 
-DIMENSIONS = (TIME, ANGLE, FREQUENCY, FIELD, B_VALUE, DIFFUSIVITY, RATE, FRACTION)
+DIMENSIONS = (TIME, ANGLE, FREQUENCY, FIELD, B_VALUE, DIFFUSIVITY, RATE, SATURATION_B1, OFFSET, FRACTION)
 
 _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
 

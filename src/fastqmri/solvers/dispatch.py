@@ -203,14 +203,7 @@ def _run(
     out = torch.empty(rows, y.shape[1], dtype=torch.float64)
     head = (samples.numpy(), stride, w)
     result = out.numpy()
-    threads = max(1, min(_threads(), y.shape[1] // _BLOCK))
-    edges = [y.shape[1] * i // threads // 64 * 64 for i in range(threads)] + [y.shape[1]]
-    spans = list(itertools.pairwise(edges))
-    if threads == 1:
-        kernel(*head, *arguments, *spans[0], result)
-    else:
-        kernel(*head, *arguments, 0, 0, result)  # compiles once, before the threads race to
-        list(_pool(threads).map(lambda span: kernel(*head, *arguments, *span, result), spans))
+    spread(lambda *span: kernel(*head, *arguments, *span, result), y.shape[1], lanes=64, least=_BLOCK)
     out = out[:, :voxels].contiguous()
     packed = unknowns * (unknowns + 1) // 2
     return PackedSolution.of(
@@ -219,6 +212,25 @@ def _run(
         residual=out[unknowns + packed],
         converged=out[unknowns + packed + 1] > 0.5,
     )
+
+
+def spread(run: Callable[[int, int], object], count: int, *, lanes: int, least: int) -> None:
+    """Run a compiled kernel on spans of ``count`` items, on as many threads as PyTorch may use.
+
+    Args:
+        run: called with (begin, end); calls on separate spans must be free to run at the same time.
+        count: items in all.
+        lanes: spans begin at multiples of this.
+        least: items that are worth a thread of their own.
+    """
+    threads = max(1, min(_threads(), count // least))
+    edges = [count * i // threads // lanes * lanes for i in range(threads)] + [count]
+    spans = list(itertools.pairwise(edges))
+    if threads == 1:
+        run(*spans[0])
+        return
+    run(0, 0)  # compiles once, before the threads race to
+    list(_pool(threads).map(lambda span: run(*span), spans))
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:

@@ -1,0 +1,5 @@
+"""Simulated signals: extended phase graphs, Bloch, Bloch-Torrey, Bloch-McConnell; sequences and their schedules."""
+
+from fastqmri.physics.spins.schedules import SCHEDULES, schedule
+
+__all__ = ["SCHEDULES", "schedule"]

@@ -1,0 +1,1 @@
+"""Compiled kernels of the simulators; imported where they are used, since numba is slow to load."""
