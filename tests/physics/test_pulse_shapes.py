@@ -10,7 +10,7 @@ import torch
 from scipy import integrate, special
 
 from fastqmri.core import AcquisitionError, UnknownNameError
-from fastqmri.physics.spins import pulses
+from fastqmri.physics.signal import pulse_shapes as pulses
 
 SAMPLES = 2001
 OPTIONS = {"gaussian": {"time_bandwidth": 2.04}, "gauss-hann": {"time_bandwidth": 2.04}}
