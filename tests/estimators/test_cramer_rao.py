@@ -12,7 +12,8 @@ from torch import Tensor
 from fastqmri.core import DataError, MultiEchoSpinEcho, Parameter, VariableFlipAngle
 from fastqmri.estimators import cramer_rao_bound
 from fastqmri.physics.signal import ExponentialDecay, SignalModel, SpoiledGradientEcho
-from physics.registry import BY_NAME, CASES, Case
+from physics.checks import Case
+from physics.registry import BY_NAME, CASES
 
 SIGMA = 0.013
 

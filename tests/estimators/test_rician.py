@@ -15,7 +15,8 @@ from fastqmri.core import DataError, Flag, Measurement, MultiEchoSpinEcho
 from fastqmri.estimators import CATALOGUE, cramer_rao_bound
 from fastqmri.estimators.rician import background_noise, bessel_ratio, expected_magnitude, information_factor
 from fastqmri.physics.signal import ApparentDiffusion, ExponentialDecay
-from physics.registry import SPIN_ECHOES, TRACE
+from physics.cases.diffusion import TRACE
+from physics.cases.relaxometry import SPIN_ECHOES
 
 SNRS = [0.0, 0.05, 0.3, 1.0, 1.33, 2.0, 3.7, 5.0, 10.0, 19.9]
 

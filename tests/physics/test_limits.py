@@ -29,7 +29,8 @@ from fastqmri.physics.signal import (
     LookLockerSignal,
     SpoiledGradientEcho,
 )
-from physics.registry import BY_NAME, SHELLS, unit_vectors
+from physics.cases.diffusion import SHELLS, unit_vectors
+from physics.registry import BY_NAME
 
 T1 = torch.logspace(math.log10(0.05), math.log10(5), 31, dtype=torch.float64)
 ANGLES = tuple(math.radians(a) for a in (1, 7, 30, 90, 120))

@@ -8,20 +8,24 @@ import pytest
 import torch
 
 from fastqmri.physics import signal as signal_package
+from fastqmri.physics import spins as spins_package
 from fastqmri.physics.signal import SignalModel
-from physics import registry
-from physics.registry import CASES, Case
+from physics import checks
+from physics.checks import Case
+from physics.registry import CASES
 
 each_model = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 SEPARABLE = [case for case in CASES if case.build().separable() is not None]
 WRITTEN = [case for case in CASES if case.symbols is not None]
+BY_SCHEDULE = [(case, name) for case in CASES for name in case.schedule]
 LOG_LINEAR = [case for case in CASES if case.build().log_linear() is not None]
 
 
 def test_every_model_is_registered() -> None:
     known = {
         value
-        for value in vars(signal_package).values()
+        for package in (signal_package, spins_package)
+        for value in vars(package).values()
         if inspect.isclass(value) and issubclass(value, SignalModel) and not inspect.isabstract(value)
     }
     assert known == {type(case.build()) for case in CASES}
@@ -29,53 +33,58 @@ def test_every_model_is_registered() -> None:
 
 @each_model
 def test_jacobian(case: Case, generator: torch.Generator) -> None:
-    registry.check_jacobian(case.build(), case.tissue(generator, (97,)))
+    checks.check_jacobian(case.build(), case.tissue(generator, (97,)))
 
 
 @each_model
 def test_reverse_mode(case: Case, generator: torch.Generator) -> None:
-    registry.check_reverse(case.build(), case.tissue(generator, (97,)), generator)
+    checks.check_reverse(case.build(), case.tissue(generator, (97,)), generator)
+
+
+@pytest.mark.parametrize(("case", "name"), BY_SCHEDULE, ids=lambda part: getattr(part, "name", part))
+def test_derivatives_by_the_schedule(case: Case, name: str, generator: torch.Generator) -> None:
+    checks.check_schedule(case.build(), case.tissue(generator, (7,)), name, generator)
 
 
 @each_model
 def test_evaluate(case: Case, generator: torch.Generator) -> None:
-    registry.check_evaluate(case.build(), case.tissue(generator))
+    checks.check_evaluate(case.build(), case.tissue(generator))
 
 
 @each_model
 def test_batch_equals_loop(case: Case, generator: torch.Generator) -> None:
-    registry.check_batch(case.build(), case.tissue(generator))
+    checks.check_batch(case.build(), case.tissue(generator))
 
 
 @each_model
 def test_single_precision(case: Case, generator: torch.Generator) -> None:
-    registry.check_precision(case.build(), case.tissue(generator, (997,)))
+    checks.check_precision(case.build(), case.tissue(generator, (997,)))
 
 
 @pytest.mark.parametrize("case", WRITTEN, ids=lambda case: case.name)
 def test_equation(case: Case, generator: torch.Generator) -> None:
     assert case.symbols is not None
-    registry.check_equation(case.build(), case.tissue(generator, (97,)), case.symbols)
+    checks.check_equation(case.build(), case.tissue(generator, (97,)), case.symbols)
 
 
 @each_model
 def test_derived(case: Case, generator: torch.Generator) -> None:
-    registry.check_derived(case.build(), case.tissue(generator, (97,)))
+    checks.check_derived(case.build(), case.tissue(generator, (97,)))
 
 
 @pytest.mark.parametrize("case", SEPARABLE, ids=lambda case: case.name)
 def test_separable(case: Case, generator: torch.Generator) -> None:
-    registry.check_separable(case, case.build(), case.tissue(generator, (97,)))
+    checks.check_separable(case, case.build(), case.tissue(generator, (97,)))
 
 
 @pytest.mark.parametrize("case", LOG_LINEAR, ids=lambda case: case.name)
 def test_log_linear(case: Case, generator: torch.Generator) -> None:
-    registry.check_log_linear(case.build(), case.tissue(generator, (97,)))
+    checks.check_log_linear(case.build(), case.tissue(generator, (97,)))
 
 
 @each_model
 def test_ranges(case: Case) -> None:
-    registry.check_ranges(case.build())
+    checks.check_ranges(case.build())
 
 
 @each_model
@@ -85,7 +94,7 @@ def test_signal_is_proportional_to_the_amplitudes(case: Case, generator: torch.G
     assert amplitudes[0] == 0
     scaled = x.clone()
     scaled[amplitudes] *= 3.5
-    registry.assert_close(model(scaled), 3.5 * model(x), 1e-13, "amplitude")
+    checks.assert_close(model(scaled), 3.5 * model(x), 1e-13, "amplitude")
 
 
 @each_model

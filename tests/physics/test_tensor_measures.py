@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fastqmri.physics.signal import DiffusionTensor
 from fastqmri.physics.signal.diffusion import principal_direction, tensor_eigenvalues
-from physics.registry import BY_NAME, SHELLS
+from physics.cases.diffusion import SHELLS
+from physics.registry import BY_NAME
 
 
 def matrices(elements: Tensor) -> Tensor:

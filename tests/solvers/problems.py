@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastqmri.physics.signal import SignalModel
-from physics.registry import Case
+from physics.checks import Case
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from fastqmri.solvers import dispatch
 from fastqmri.solvers.levenberg_marquardt import levenberg_marquardt
 from fastqmri.solvers.linear import regression
 from fastqmri.solvers.solution import Solution
-from physics.registry import BY_NAME, CASES, Case
+from physics.checks import Case
+from physics.registry import BY_NAME, CASES
 from solvers.problems import Problem, problem
 
 VOXELS = 997  # no multiple of the lanes

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fastqmri.solvers.levenberg_marquardt import levenberg_marquardt
 from fastqmri.solvers.solution import Solution
-from physics.registry import BY_NAME, CASES, Case
+from physics.checks import Case
+from physics.registry import BY_NAME, CASES
 from solvers.problems import Problem, problem
 
 VOXELS = 12

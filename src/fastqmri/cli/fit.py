@@ -38,21 +38,6 @@ app = typer.Typer(no_args_is_help=True, help="Map plain NIfTI files, one command
 
 _FIT = "Fit"
 _COMPANIONS = ("b1", "t1", "mask")
-_COMPLEX = ("megre-complex",)
-"""Models that always need the phase."""
-_EXAMPLES = {
-    "vfa": "--images fa3.nii.gz fa20.nii.gz --flip-angle 3deg,20deg --repetition-time 15ms --out maps",
-    "irt1": "--images ir.nii.gz --inversion-time 50,400,1100,2500ms --out maps",
-    "looklocker": "--images ll.nii.gz --inversion-time 0.1:0.2:2.9s --out maps",
-    "mese": "--images mese.nii.gz --echo-time 10:10:320ms --mask brain.nii.gz --out maps",
-    "mese-stimulated": "--images mese.nii.gz --echo-time 10:10:320ms --mask brain.nii.gz --out maps",
-    "megre": "--images e1.nii.gz e2.nii.gz e3.nii.gz --echo-time 14.5,38.5,62.5ms --out maps",
-    "megre-complex": "--images mag.nii.gz --phase phase.nii.gz --echo-time 4,8,12ms --out maps",
-    "biexponential": "--images mese.nii.gz --echo-time 10:10:320ms --out maps",
-    "dti": "--images dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --out maps",
-    "adc": "--images trace.nii.gz --b-value 0,500,1000s/mm2 --out maps",
-    "ivim": "--images dwi.nii.gz --bval dwi.bval --out maps",
-}
 
 
 def _options(entry: Entry) -> list[inspect.Parameter]:
@@ -135,7 +120,7 @@ def _known(entry: Entry) -> list[Parameter]:
 
 
 def _takes_phase(entry: Entry) -> bool:
-    return entry.name in _COMPLEX or "complex" in entry.options.get("signal", ())
+    return entry.needs_phase or "complex" in entry.options.get("signal", ())
 
 
 def fit(entry: Entry, values: Mapping[str, Any]) -> None:
@@ -213,7 +198,7 @@ def _load(
         data, more = _with_phase(measurement.data, values["phase"], grid)
         measurement = dataclasses.replace(measurement, data=data)
         notes += more
-    wants_complex = entry.name in _COMPLEX or values.get("signal") == "complex"
+    wants_complex = entry.needs_phase or values.get("signal") == "complex"
     if wants_complex and not measurement.data.is_complex():
         raise FileError(
             f"{images[0]} holds magnitudes", "the complex model needs the phase.", "Give --phase."
@@ -318,7 +303,7 @@ def _require_free(entry: Entry, out: Path, force: bool) -> None:
 for _entry in CATALOGUE.values():
     _text = (
         f"{_entry.build.__doc__.splitlines()[0]}\n\n"  # type: ignore[union-attr]
-        f"Example:\n\n    fastqmri fit {_entry.name} {_EXAMPLES[_entry.name]}"
+        f"Example:\n\n    fastqmri fit {_entry.name} {_entry.example}"
     )
     app.command(_entry.name, cls=VariadicCommand)(
         model_command(_entry, _options(_entry), fit, _text, needed=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from fastqmri.core import (
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
     Parameter,
+    Schedule,
     UnitError,
     UnknownNameError,
     VariableFlipAngle,
@@ -32,6 +34,7 @@ from fastqmri.core.units import (
     RATE,
     TIME,
     Dimension,
+    format_quantity,
     parse_quantities,
     parse_quantity,
 )
@@ -39,36 +42,97 @@ from fastqmri.core.units import (
 _TIMES = "Comma-separated, with a unit, like 10,20,30ms; a range is start:step:stop, like 10:10:320ms."
 _GROUP = "Acquisition"
 
-# field -> (flag, dimension, is a list, help)
-_FIELDS: dict[type[Acquisition], dict[str, tuple[str, Dimension, bool, str]]] = {
+
+@dataclass(frozen=True)
+class Field:
+    """How a field of an acquisition is given on the command line.
+
+    Attributes:
+        flag: of its option.
+        dimension: of its numbers; None for words.
+        many: whether it is a list, one value a contrast.
+        help: for people.
+        required: whether a fit can't do without it.
+    """
+
+    flag: str
+    dimension: Dimension | None
+    many: bool
+    help: str
+    required: bool = True
+
+    def parse(self, text: str) -> Any:
+        """The field's value.
+
+        Raises:
+            UnitError: as `parse_quantities`.
+        """
+        if self.dimension is None:
+            words = tuple(word.strip() for word in text.split(",") if word.strip())
+            return words if self.many else text.strip()
+        parse = parse_quantities if self.many else parse_quantity
+        return parse(text, self.dimension, name=self.flag)
+
+    def show(self, value: Any) -> str:
+        """The value for people, with its unit."""
+        values = value if self.many else (value,)
+        if self.dimension is None:
+            return ", ".join(str(v) for v in values)
+        return ", ".join(format_quantity(v, self.dimension) for v in values)
+
+    def write(self, value: Any) -> str:
+        """The option that gives the value again, digits and all."""
+        values = value if self.many else (value,)
+        if self.dimension is None:
+            return f"{self.flag} {','.join(str(v) for v in values)}"
+        return f"{self.flag} {','.join(f'{v:.9g}{self.dimension.unit}' for v in values)}"
+
+
+FIELDS: dict[type[Acquisition], dict[str, Field]] = {
     VariableFlipAngle: {
-        "flip_angle": (
+        "flip_angle": Field(
             "--flip-angle",
             ANGLE,
             True,
             "Nominal flip angles, in the order of the images: 3deg,20deg.",
         ),
-        "repetition_time": ("--repetition-time", TIME, False, "Time between excitations: 15ms."),
+        "repetition_time": Field("--repetition-time", TIME, False, "Time between excitations: 15ms."),
     },
     InversionRecovery: {
-        "inversion_time": (
+        "inversion_time": Field(
             "--inversion-time",
             TIME,
             True,
             f"Inversion times, in the order of the images. {_TIMES}",
         ),
-        "repetition_time": ("--repetition-time", TIME, False, "Time between inversions: 10s."),
+        "repetition_time": Field(
+            "--repetition-time", TIME, False, "Time between inversions: 10s.", required=False
+        ),
     },
     LookLocker: {
-        "inversion_time": ("--inversion-time", TIME, True, f"Times since the inversion. {_TIMES}"),
+        "inversion_time": Field("--inversion-time", TIME, True, f"Times since the inversion. {_TIMES}"),
     },
-    MultiEchoSpinEcho: {"echo_time": ("--echo-time", TIME, True, f"Echo times. {_TIMES}")},
-    MultiEchoGradientEcho: {"echo_time": ("--echo-time", TIME, True, f"Echo times. {_TIMES}")},
+    MultiEchoSpinEcho: {"echo_time": Field("--echo-time", TIME, True, f"Echo times. {_TIMES}")},
+    MultiEchoGradientEcho: {"echo_time": Field("--echo-time", TIME, True, f"Echo times. {_TIMES}")},
     DiffusionWeighted: {
-        "b_value": ("--b-value", B_VALUE, True, "b-values where there is no .bval file: 0,500,1000s/mm2."),
+        "b_value": Field(
+            "--b-value",
+            B_VALUE,
+            True,
+            "b-values where there is no .bval file: 0,500,1000s/mm2.",
+            required=False,
+        ),
     },
 }
-_OPTIONAL = {(InversionRecovery, "repetition_time"), (DiffusionWeighted, "b_value")}
+_SCHEDULE = {
+    "schedule": Field(
+        "--schedule",
+        None,
+        False,
+        "A published schedule by name, or a file: JSON with the fields of the acquisition, or Pulseq (.seq). "
+        "fastqmri schedules lists the names and writes examples.",
+    )
+}
 _DIMENSION_OF_UNIT = {"s": TIME, "rad": ANGLE, "Hz": FREQUENCY, "1/s": RATE, "mm2/s": DIFFUSIVITY}
 
 
@@ -186,12 +250,16 @@ def acquisition_of(
     kind = entry.acquisition
     if kind is DiffusionWeighted and (values.get("bval") or values.get("bvec")):
         return _from_files(values, images)
+    if issubclass(kind, Schedule):
+        from fastqmri.io import read_schedule
+
+        given = values.get("schedule")
+        return (None, []) if given is None else (read_schedule(given, kind), [])
     fields = {}
-    for name, (flag, dimension, is_list, _) in _FIELDS[kind].items():
+    for name, field in FIELDS[kind].items():
         text = values.get(name)
         if text is not None:
-            parse = parse_quantities if is_list else parse_quantity
-            fields[name] = parse(text, dimension, name=flag)
+            fields[name] = field.parse(text)
     if not fields:
         return None, []
     return kind(**fields), []
@@ -199,15 +267,13 @@ def acquisition_of(
 
 def acquisition_records(entry: Any, acquisition: Acquisition) -> list[tuple[str, str]]:
     """(name, value with unit) of every field, for the report."""
-    from fastqmri.core.units import format_quantity
-
+    if isinstance(acquisition, Schedule):
+        return [("schedule", acquisition.summary())]
     records = []
-    for name, (flag, dimension, is_list, _) in _FIELDS[entry.acquisition].items():
+    for name, field in FIELDS[entry.acquisition].items():
         value = getattr(acquisition, name)
         if value is not None:
-            numbers = value if is_list else (value,)
-            text = ", ".join(format_quantity(v, dimension) for v in numbers)
-            records.append((flag.lstrip("-").replace("-", " "), text))
+            records.append((field.flag.lstrip("-").replace("-", " "), field.show(value)))
     return records
 
 
@@ -232,10 +298,11 @@ def parameter_value(parameter: Parameter, text: str) -> float:
 def _acquisition_parameters(entry: Any, needed: bool) -> list[inspect.Parameter]:
     kind = entry.acquisition
     parameters = []
-    for name, (flag, _, _, text) in _FIELDS[kind].items():
-        required = needed and (kind, name) not in _OPTIONAL
+    fields = _SCHEDULE if issubclass(kind, Schedule) else FIELDS[kind]
+    for name, field in fields.items():
+        required = needed and field.required
         kind_of_value, default = (str, ...) if required else (str | None, None)
-        parameters.append(option(name, kind_of_value, default, flag, help=text, group=_GROUP))
+        parameters.append(option(name, kind_of_value, default, field.flag, help=field.help, group=_GROUP))
     if kind is DiffusionWeighted:
         parameters += [
             option("bval", Path | None, None, "--bval", help="FSL b-values, s/mm2.", group=_GROUP),
@@ -248,15 +315,21 @@ def _own_parameters(entry: Any) -> list[inspect.Parameter]:
     parameters = []
     for name, choices in entry.options.items():
         if choices == (False, True):
-            text = "Fit a constant noise floor under the decay."
+            text = entry.option_help[name]
             parameters.append(option(name, bool, False, f"--{name}", help=text, group="Model"))
         else:
             default = None if name == "signal" else choices[0]
-            text = f"One of {', '.join(choices)}."
+            text = " ".join(
+                [*([entry.option_help[name]] if name in entry.option_help else ()), _one_of(choices)]
+            )
             if default is None:
                 text += " Default: what the images hold."
             parameters.append(option(name, str | None, default, f"--{name}", help=text, group="Model"))
     return parameters
+
+
+def _one_of(choices: Sequence[Any]) -> str:
+    return f"One of {', '.join(str(choice) for choice in choices)}."
 
 
 def _from_files(values: Mapping[str, Any], images: Sequence[Path]) -> tuple[Acquisition, list[str]]:

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fastqmri.cli.console import say
-from fastqmri.cli.options import VariadicCommand, acquisition_of, model_command, option, own_options
-from fastqmri.core import OutputError
+from fastqmri.cli.options import (
+    FIELDS,
+    VariadicCommand,
+    acquisition_of,
+    model_command,
+    option,
+    own_options,
+)
+from fastqmri.core import OutputError, Schedule
 from fastqmri.estimators import CATALOGUE
 from fastqmri.phantoms import LEAST_SIDE, typical_acquisition
 
@@ -89,16 +96,18 @@ def _write_images(out: Path, measurement: Any, write_image: Any) -> list[str]:
 def _fit_command(
     entry: Entry, acquisition: Acquisition, known: Mapping[str, Any], images: list[str], out: Path
 ) -> str:
+    from fastqmri.io import write_schedule
+
     words = [f"fastqmri fit {entry.name}", *images]
     fields = acquisition.model_dump()
-    if "b_value" in fields:
+    if isinstance(acquisition, Schedule):
+        write_schedule(out / "schedule.json", acquisition)
+        words.append(f"--schedule {_quoted(out / 'schedule.json')}")
+    elif "b_value" in fields:
         words += _write_gradients(out, fields)
-    for name, value in fields.items():
-        if name in ("b_value", "b_vector") or value is None:
-            continue
-        numbers = value if isinstance(value, tuple) else (value,)
-        unit = "rad" if name == "flip_angle" else "s"
-        words.append(f"--{name.replace('_', '-')} {','.join(f'{n:.9g}{unit}' for n in numbers)}")
+    else:
+        written = FIELDS[type(acquisition)]
+        words += [written[name].write(value) for name, value in fields.items() if value is not None]
     words += [f"--{name.lower()} {_quoted(out / f'{name}.nii.gz')}" for name in known]
     for flag, name in (("mask", "mask.nii.gz"), ("regions", "labels.nii.gz"), ("out", "maps")):
         words.append(f"--{flag} {_quoted(out / name)}")

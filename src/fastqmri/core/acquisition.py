@@ -184,6 +184,18 @@ class Schedule(Acquisition):
     The shipped ones are in `fastqmri.physics.spins.SCHEDULES`; `fastqmri.io.read_schedule` reads files.
     """
 
+    def summary(self) -> str:
+        """What varies and how far, in one line, in the fields' own units."""
+        parts = [f"{self.contrasts} contrasts"]
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, tuple) and value and all(isinstance(v, int | float) for v in value):
+                low, high = min(value), max(value)
+                parts.append(f"{name} {low:.4g}" + (f" to {high:.4g}" if high > low else ""))
+            elif value is not None and not isinstance(value, tuple):
+                parts.append(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}")
+        return ", ".join(parts)
+
 
 class VariableFlipAngle(Acquisition):
     """Spoiled gradient echo at several flip angles, one repetition time (BIDS ``VFA``).

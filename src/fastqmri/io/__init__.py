@@ -19,6 +19,7 @@ from fastqmri.io.nifti import (
 )
 from fastqmri.io.phase import phase_in_radians
 from fastqmri.io.plain import load_plain
+from fastqmri.io.schedules import read_schedule, write_schedule
 from fastqmri.io.sidecars import Record, Sidecar, SidecarReader
 from fastqmri.io.transmit import b1_fraction
 from fastqmri.io.validation import Finding, validate
@@ -51,10 +52,12 @@ __all__ = [
     "read_labels",
     "read_map",
     "read_mask",
+    "read_schedule",
     "validate",
     "write_derivatives",
     "write_image",
     "write_json",
     "write_plain",
+    "write_schedule",
     "write_text",
 ]

@@ -1,0 +1,1 @@
+"""Cases of signal models, one module a family."""
