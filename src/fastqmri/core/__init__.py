@@ -26,6 +26,7 @@ from fastqmri.core.errors import (
 from fastqmri.core.estimator import Estimator
 from fastqmri.core.measurement import Measurement
 from fastqmri.core.parameters import NOT_ESTIMATED, Flag, Parameter, ParameterMap, ParameterMaps
+from fastqmri.core.saturation import SaturationTransfer, ZSpectrum
 
 __all__ = [
     "NOT_ESTIMATED",
@@ -47,6 +48,7 @@ __all__ = [
     "ParameterMap",
     "ParameterMaps",
     "PlausibilityError",
+    "SaturationTransfer",
     "Schedule",
     "ShapeError",
     "SidecarError",
@@ -54,4 +56,5 @@ __all__ = [
     "UnknownNameError",
     "VariableFlipAngle",
     "WeightedGradientEcho",
+    "ZSpectrum",
 ]
