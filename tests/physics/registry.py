@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from physics.cases import diffusion, relaxometry
+from physics.cases import diffusion, fingerprinting, relaxometry
 
 _FAMILIES = (
     relaxometry,
     diffusion,
+    fingerprinting,
 )
 CASES = tuple(case for family in _FAMILIES for case in family.CASES)
 BY_NAME = {case.name: case for case in CASES}

@@ -24,6 +24,7 @@ from fastqmri.core.errors import (
     UnknownNameError,
 )
 from fastqmri.core.estimator import Estimator
+from fastqmri.core.fingerprinting import Fingerprinting
 from fastqmri.core.measurement import Measurement
 from fastqmri.core.parameters import NOT_ESTIMATED, Flag, Parameter, ParameterMap, ParameterMaps
 from fastqmri.core.saturation import SaturationTransfer, ZSpectrum
@@ -37,6 +38,7 @@ __all__ = [
     "Estimator",
     "FastqmriError",
     "FileError",
+    "Fingerprinting",
     "Flag",
     "InversionRecovery",
     "LookLocker",

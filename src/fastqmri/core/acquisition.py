@@ -29,9 +29,13 @@ def _number(dimension: Dimension) -> BeforeValidator:
     return BeforeValidator(lambda v: parse_quantity(v, dimension) if isinstance(v, str) else v)
 
 
-def _between(name: str, low: float, high: float, dimension: Dimension, hint: str) -> AfterValidator:
+def _between(
+    name: str, low: float, high: float, dimension: Dimension, hint: str, *, lowest: bool = False
+) -> AfterValidator:
+    """Above ``low`` (or just that, where ``lowest``) and at most ``high``."""
+
     def check(value: float) -> float:
-        if not low < value <= high:
+        if not low < value <= high and not (lowest and value == low):
             raise PlausibilityError(
                 f"{name} = {value:g} {dimension.unit}",
                 f"no scan has one outside {format_quantity(low, dimension)} to "

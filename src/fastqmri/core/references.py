@@ -8,6 +8,73 @@ from collections.abc import Iterable
 from fastqmri.core.errors import UnknownNameError
 
 REFERENCES: dict[str, str] = {
+    "ma2013": """\
+@article{ma2013,
+  author  = {Ma, Dan and Gulani, Vikas and Seiberlich, Nicole and Liu, Kecheng and Sunshine, Jeffrey L. and
+             Duerk, Jeffrey L. and Griswold, Mark A.},
+  title   = {Magnetic resonance fingerprinting},
+  journal = {Nature},
+  volume  = {495},
+  number  = {7440},
+  pages   = {187--192},
+  year    = {2013},
+  doi     = {10.1038/nature11971}
+}""",
+    "jiang2015": """\
+@article{jiang2015,
+  author  = {Jiang, Yun and Ma, Dan and Seiberlich, Nicole and Gulani, Vikas and Griswold, Mark A.},
+  title   = {{MR} fingerprinting using fast imaging with steady state precession ({FISP}) with spiral readout},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {74},
+  number  = {6},
+  pages   = {1621--1631},
+  year    = {2015},
+  doi     = {10.1002/mrm.25559}
+}""",
+    "weigel2015": """\
+@article{weigel2015,
+  author  = {Weigel, Matthias},
+  title   = {Extended phase graphs: Dephasing, {RF} pulses, and echoes - pure and simple},
+  journal = {Journal of Magnetic Resonance Imaging},
+  volume  = {41},
+  number  = {2},
+  pages   = {266--295},
+  year    = {2015},
+  doi     = {10.1002/jmri.24619}
+}""",
+    "weigel2010": """\
+@article{weigel2010,
+  author  = {Weigel, M. and Schwenk, S. and Kiselev, V. G. and Scheffler, K. and Hennig, J.},
+  title   = {Extended phase graphs with anisotropic diffusion},
+  journal = {Journal of Magnetic Resonance},
+  volume  = {205},
+  number  = {2},
+  pages   = {276--285},
+  year    = {2010},
+  doi     = {10.1016/j.jmr.2010.05.011}
+}""",
+    "cohen2018": """\
+@article{cohen2018,
+  author  = {Cohen, Ouri and Zhu, Bo and Rosen, Matthew S.},
+  title   = {{MR} fingerprinting {Deep RecOnstruction NEtwork} ({DRONE})},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {80},
+  number  = {3},
+  pages   = {885--894},
+  year    = {2018},
+  doi     = {10.1002/mrm.27198}
+}""",
+    "hamilton2021": """\
+@article{hamilton2021,
+  author  = {Hamilton, Jesse I. and Currey, Danielle and Rajagopalan, Sanjay and Seiberlich, Nicole},
+  title   = {Deep learning reconstruction for cardiac magnetic resonance fingerprinting {T1} and {T2} mapping},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {85},
+  number  = {4},
+  pages   = {2127--2135},
+  year    = {2021},
+  doi     = {10.1002/mrm.28568}
+}""",
     "barral2010": """\
 @article{barral2010,
   author  = {Barral, Joëlle K. and Gudmundson, Erik and Stikov, Nikola and Etezadi-Amoli, Maryam and

@@ -7,6 +7,7 @@ import math
 from fastqmri.core import (
     Acquisition,
     DiffusionWeighted,
+    Fingerprinting,
     InversionRecovery,
     LookLocker,
     MultiEchoGradientEcho,
@@ -14,6 +15,7 @@ from fastqmri.core import (
     UnknownNameError,
     VariableFlipAngle,
 )
+from fastqmri.physics.spins import schedule
 
 _TYPICAL: dict[type[Acquisition], Acquisition] = {
     VariableFlipAngle: VariableFlipAngle(
@@ -25,6 +27,7 @@ _TYPICAL: dict[type[Acquisition], Acquisition] = {
     LookLocker: LookLocker(inversion_time=tuple(0.05 + 0.15 * i for i in range(20))),
     MultiEchoSpinEcho: MultiEchoSpinEcho(echo_time=tuple(0.01 * i for i in range(1, 33))),
     MultiEchoGradientEcho: MultiEchoGradientEcho(echo_time=tuple(0.005 * i for i in range(1, 9))),
+    Fingerprinting: schedule("drone-25"),
 }
 _IVIM_B_VALUES = (0, 10, 20, 30, 50, 80, 120, 200, 300, 400, 500, 600, 800, 1000)
 

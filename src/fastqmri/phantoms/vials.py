@@ -46,7 +46,8 @@ def vials(
 
     Every vial gets its parameters from the model's priors, spread evenly (on a logarithmic scale where a
     prior spans more than a factor of five) so that the range is covered whatever the seed. Parameters that
-    are normally measured elsewhere (B1+) vary smoothly by ±15 % and are given as known maps.
+    are normally measured elsewhere (B1+) vary smoothly by ±15 %, inside their priors, and are given as
+    known maps.
 
     Args:
         model: what to simulate.
@@ -71,7 +72,7 @@ def vials(
     tensors = _tensors(generator) if isinstance(model, DiffusionTensor) else None
     for i, parameter in enumerate(model.parameters):
         if parameter.nominal is not None:
-            truth[i] = parameter.nominal * _smooth_field(shape)
+            truth[i] = (parameter.nominal * _smooth_field(shape)).clamp(*parameter.prior)
             known[parameter.name] = truth[i].float()
         elif tensors is not None and parameter.name in TENSOR_ELEMENTS:
             truth[i] = _filled(labels, tensors[TENSOR_ELEMENTS.index(parameter.name)])

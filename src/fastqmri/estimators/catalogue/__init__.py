@@ -7,7 +7,7 @@ module of its own.
 from __future__ import annotations
 
 from fastqmri.core import UnknownNameError
-from fastqmri.estimators.catalogue import diffusion, relaxometry
+from fastqmri.estimators.catalogue import diffusion, fingerprinting, relaxometry
 from fastqmri.estimators.catalogue.definitions import NLLS, Entry, Method
 
 __all__ = ["CATALOGUE", "NLLS", "Entry", "Method", "entry"]
@@ -15,6 +15,7 @@ __all__ = ["CATALOGUE", "NLLS", "Entry", "Method", "entry"]
 _FAMILIES = (
     relaxometry,
     diffusion,
+    fingerprinting,
 )
 CATALOGUE: dict[str, Entry] = {entry.name: entry for family in _FAMILIES for entry in family.ENTRIES}
 

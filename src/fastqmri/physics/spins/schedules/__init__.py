@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from fastqmri.core import Schedule, UnknownNameError
+from fastqmri.physics.spins.schedules import fingerprinting
+from fastqmri.physics.spins.schedules.published import Published
 
+__all__ = ["SCHEDULES", "Published", "schedule"]
 
-@dataclass(frozen=True)
-class Published:
-    """A schedule that can be asked for by name.
-
-    Attributes:
-        name: for the command line (``irfisp-1000``).
-        description: one line for people, which says where the numbers come from.
-        build: makes it.
-        references: bibliography keys.
-    """
-
-    name: str
-    description: str
-    build: Callable[[], Schedule]
-    references: tuple[str, ...] = ()
-
-
-_ALL: tuple[Published, ...] = ()
+_ALL: tuple[Published, ...] = (*fingerprinting.SCHEDULES,)
 SCHEDULES: dict[str, Published] = {published.name: published for published in _ALL}
 
 
