@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable
@@ -116,21 +117,39 @@ class FingerprintingSignal(SignalModel):
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Signal and Jacobian in one pass."""
-        unit, slopes = self._unit_and_slopes(x)
+        return self.tissue_derivatives(x, tuple(p.name for p in self.parameters))
+
+    def tissue_derivatives(self, x: Tensor, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+        """Signal and its derivatives by some parameters only, (contrast, name, *voxels), in one pass."""
+        rows = [p.name for p in self.parameters]
+        wanted = [rows.index(name) for name in names]
+        simulated = [i for i in wanted if 0 < i < 4 + self._inverts]
+        unit, slopes = self._unit_and_slopes(x, simulated)
         signal = self._observed(x, unit)
-        scaled = [x[0] * slope for slope in slopes]
+        by_row = {i: x[0] * slope for i, slope in zip(simulated, slopes, strict=True)}
+        by_row[0] = unit
         if self._signal == "magnitude":
             size = unit.abs()
-            direction = torch.where(
-                size > 0, unit / torch.where(size > 0, size, torch.ones_like(size)), 0 * unit
-            )
-            columns = [size, *((direction.conj() * slope).real for slope in scaled)]
+            safe = torch.where(size > 0, size, torch.ones_like(size))
+            direction = torch.where(size > 0, unit / safe, torch.zeros_like(unit)).conj()
+            by_row = {i: (direction * slope).real for i, slope in by_row.items()}
         elif self._signal == "complex":
             turn = torch.exp(1j * x[-1])
-            columns = [turn * unit, *(turn * slope for slope in scaled), 1j * signal]
-        else:
-            columns = [unit, *scaled]
-        return signal, torch.stack(columns, 1)
+            by_row = {i: turn * slope for i, slope in by_row.items()}
+            by_row[len(rows) - 1] = 1j * signal
+        return signal, torch.stack([by_row[i] for i in wanted], 1)
+
+    def with_schedule(self, **values: Tensor) -> FingerprintingSignal:
+        """The same model with fields of its schedule given as tensors that carry gradients.
+
+        The number of states stays that of the schedule's own numbers.
+
+        Raises:
+            AcquisitionError: as `Acquisition.differentiable`.
+        """
+        moved = copy.copy(self)
+        moved.acquisition = self.acquisition.differentiable(**values)
+        return moved
 
     def start(self, data: Tensor, weights: Tensor | None = None) -> Tensor:
         """The best match in a small dictionary of T1 and T2; the phase from the match itself."""
@@ -163,16 +182,14 @@ class FingerprintingSignal(SignalModel):
 
         return self._sliced(x, simulate)
 
-    def _unit_and_slopes(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Echoes of unit magnetisation and their derivatives by T1, T2, B1 and the efficiency, if there is any."""
-        rows = [1, 2, 3, *([4] if self._inverts else [])]
-        unit = self._unit(x)
+    def _unit_and_slopes(self, x: Tensor, rows: list[int]) -> tuple[Tensor, list[Tensor]]:
+        """Echoes of unit magnetisation and their derivatives by some rows of ``x``."""
         slopes = []
         for row in rows:
             tangent = torch.zeros_like(x)
             tangent[row] = 1
             slopes.append(torch.func.jvp(self._unit, (x,), (tangent,))[1])
-        return unit, slopes
+        return self._unit(x), slopes
 
     def _sliced(self, x: Tensor, simulate: Callable[..., Tensor]) -> Tensor:
         t1, t2, b1 = x[1], x[2], x[3]
