@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from physics.cases import diffusion, fingerprinting, relaxometry
+from physics.cases import diffusion, fingerprinting, relaxometry, sequences
 
 _FAMILIES = (
     relaxometry,
     diffusion,
     fingerprinting,
+    sequences,
 )
 CASES = tuple(case for family in _FAMILIES for case in family.CASES)
 BY_NAME = {case.name: case for case in CASES}

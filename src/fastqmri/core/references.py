@@ -20,6 +20,17 @@ REFERENCES: dict[str, str] = {
   year    = {2013},
   doi     = {10.1038/nature11971}
 }""",
+    "hargreaves2001": """\
+@article{hargreaves2001,
+  author  = {Hargreaves, Brian A. and Vasanawala, Shreyas S. and Pauly, John M. and Nishimura, Dwight G.},
+  title   = {Characterization and reduction of the transient response in steady-state {MR} imaging},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {46},
+  number  = {1},
+  pages   = {149--158},
+  year    = {2001},
+  doi     = {10.1002/mrm.1170}
+}""",
     "jiang2015": """\
 @article{jiang2015,
   author  = {Jiang, Yun and Ma, Dan and Seiberlich, Nicole and Gulani, Vikas and Griswold, Mark A.},
@@ -97,6 +108,17 @@ REFERENCES: dict[str, str] = {
   pages   = {259--267},
   year    = {1994},
   doi     = {10.1016/S0006-3495(94)80775-1}
+}""",
+    "bloch1946": """\
+@article{bloch1946,
+  author  = {Bloch, Felix},
+  title   = {Nuclear induction},
+  journal = {Physical Review},
+  volume  = {70},
+  number  = {7--8},
+  pages   = {460--474},
+  year    = {1946},
+  doi     = {10.1103/PhysRev.70.460}
 }""",
     "chang2008": """\
 @article{chang2008,

@@ -15,7 +15,7 @@ from fastqmri.core import (
     UnknownNameError,
     VariableFlipAngle,
 )
-from fastqmri.physics.spins import schedule
+from fastqmri.physics.spins import PulseSequence, schedule
 
 _TYPICAL: dict[type[Acquisition], Acquisition] = {
     VariableFlipAngle: VariableFlipAngle(
@@ -28,6 +28,7 @@ _TYPICAL: dict[type[Acquisition], Acquisition] = {
     MultiEchoSpinEcho: MultiEchoSpinEcho(echo_time=tuple(0.01 * i for i in range(1, 33))),
     MultiEchoGradientEcho: MultiEchoGradientEcho(echo_time=tuple(0.005 * i for i in range(1, 9))),
     Fingerprinting: schedule("drone-25"),
+    PulseSequence: schedule("prepared-16"),
 }
 _IVIM_B_VALUES = (0, 10, 20, 30, 50, 80, 120, 200, 300, 400, 500, 600, 800, 1000)
 

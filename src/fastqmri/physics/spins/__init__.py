@@ -1,6 +1,22 @@
 """Simulated signals: extended phase graphs, Bloch, Bloch-Torrey, Bloch-McConnell; sequences and their schedules."""
 
+from fastqmri.physics.spins.bloch_signal import BlochSignal, Ensemble, SliceProfile, slice_profile
 from fastqmri.physics.spins.fingerprints import FingerprintingSignal
 from fastqmri.physics.spins.schedules import SCHEDULES, schedule
+from fastqmri.physics.spins.sequence import Delay, Pulse, PulseSequence, Readout, Spoiler, compose
 
-__all__ = ["SCHEDULES", "FingerprintingSignal", "schedule"]
+__all__ = [
+    "SCHEDULES",
+    "BlochSignal",
+    "Delay",
+    "Ensemble",
+    "FingerprintingSignal",
+    "Pulse",
+    "PulseSequence",
+    "Readout",
+    "SliceProfile",
+    "Spoiler",
+    "compose",
+    "schedule",
+    "slice_profile",
+]
