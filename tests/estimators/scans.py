@@ -19,6 +19,7 @@ _CASES = {
     "irt1": "irt1-magnitude-free",
     "looklocker": "looklocker-magnitude",
     "mese-stimulated": "mese-stimulated-gaussian",
+    "qmt": "qmt-ramani-free",
 }
 METHODS = [(entry, method.name) for entry in CATALOGUE.values() for method in entry.methods]
 METHOD_NAMES = [f"{entry.name}-{method}" for entry, method in METHODS]
@@ -37,6 +38,11 @@ _COMFORTABLE = {
     "B1": (0.85, 0.97),
     "B0": (-40.0, 40.0),
     "phase": (-2.0, 2.0),
+    "F": (0.1, 0.2),
+    "kr": (20.0, 40.0),
+    "T2f": (0.025, 0.05),
+    "T2r": (9e-6, 1.3e-5),
+    "R1": (0.8, 1.2),
 }
 
 

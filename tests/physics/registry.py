@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from physics.cases import diffusion, fingerprinting, relaxometry, sequences
+from physics.cases import diffusion, fingerprinting, magnetization_transfer, relaxometry, sequences
 
 _FAMILIES = (
     relaxometry,
     diffusion,
     fingerprinting,
     sequences,
+    magnetization_transfer,
 )
 CASES = tuple(case for family in _FAMILIES for case in family.CASES)
 BY_NAME = {case.name: case for case in CASES}

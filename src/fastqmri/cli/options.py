@@ -15,12 +15,14 @@ from typer.core import TyperCommand
 from fastqmri.core import (
     Acquisition,
     AcquisitionError,
+    BalancedMagnetizationTransfer,
     DiffusionWeighted,
     InversionRecovery,
     LookLocker,
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
     Parameter,
+    QuantitativeMagnetizationTransfer,
     Schedule,
     UnitError,
     UnknownNameError,
@@ -122,6 +124,35 @@ FIELDS: dict[type[Acquisition], dict[str, Field]] = {
             "b-values where there is no .bval file: 0,500,1000s/mm2.",
             required=False,
         ),
+    },
+    QuantitativeMagnetizationTransfer: {
+        "saturation_angle": Field(
+            "--saturation-angle",
+            ANGLE,
+            True,
+            "Flip angle of each image's saturation pulse, 0 for none: 142,426deg.",
+        ),
+        "offset": Field(
+            "--offset", FREQUENCY, True, "Offset of each image's saturation pulse from water: 1,2.5kHz."
+        ),
+        "pulse_duration": Field("--pulse-duration", TIME, False, "Of the saturation pulse: 10.2ms."),
+        "repetition_time": Field("--repetition-time", TIME, False, "Time between excitations: 25ms."),
+        "flip_angle": Field("--flip-angle", ANGLE, False, "Of the excitation: 7deg.", required=False),
+        "pulse_shape": Field(
+            "--pulse-shape", None, False, "gauss-hann (default), gaussian, hann or hard.", required=False
+        ),
+        "pulse_bandwidth": Field(
+            "--pulse-bandwidth", FREQUENCY, False, "Of the Gaussian: 200Hz (default).", required=False
+        ),
+        "delay": Field(
+            "--delay", TIME, False, "From the end of the pulse to the excitation: 0ms.", required=False
+        ),
+    },
+    BalancedMagnetizationTransfer: {
+        "flip_angle": Field("--flip-angle", ANGLE, True, "Of each image: 5,15,35,35deg."),
+        "pulse_duration": Field("--pulse-duration", TIME, True, "Of each image's pulses: 0.3,0.3,0.3,2ms."),
+        "repetition_time": Field("--repetition-time", TIME, True, "Of each image: 3,3,3,4.7ms."),
+        "pulse_shape": Field("--pulse-shape", None, False, "hard (default), hann or sinc.", required=False),
     },
 }
 _SCHEDULE = {

@@ -25,6 +25,10 @@ from fastqmri.core.errors import (
 )
 from fastqmri.core.estimator import Estimator
 from fastqmri.core.fingerprinting import Fingerprinting
+from fastqmri.core.magnetization_transfer import (
+    BalancedMagnetizationTransfer,
+    QuantitativeMagnetizationTransfer,
+)
 from fastqmri.core.measurement import Measurement
 from fastqmri.core.parameters import NOT_ESTIMATED, Flag, Parameter, ParameterMap, ParameterMaps
 from fastqmri.core.saturation import SaturationTransfer, ZSpectrum
@@ -33,6 +37,7 @@ __all__ = [
     "NOT_ESTIMATED",
     "Acquisition",
     "AcquisitionError",
+    "BalancedMagnetizationTransfer",
     "DataError",
     "DiffusionWeighted",
     "Estimator",
@@ -50,6 +55,7 @@ __all__ = [
     "ParameterMap",
     "ParameterMaps",
     "PlausibilityError",
+    "QuantitativeMagnetizationTransfer",
     "SaturationTransfer",
     "Schedule",
     "ShapeError",

@@ -310,6 +310,124 @@ REFERENCES: dict[str, str] = {
   year    = {2013},
   doi     = {10.1016/j.neuroimage.2013.05.028}
 }""",
+    "gloor2008": """\
+@article{gloor2008,
+  author  = {Gloor, Monika and Scheffler, Klaus and Bieri, Oliver},
+  title   = {Quantitative magnetization transfer imaging using balanced {SSFP}},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {60},
+  number  = {3},
+  pages   = {691--700},
+  year    = {2008},
+  doi     = {10.1002/mrm.21705}
+}""",
+    "henkelman1993": """\
+@article{henkelman1993,
+  author  = {Henkelman, R. Mark and Huang, Xuemei and Xiang, Qing-San and Stanisz, Greg J. and
+             Swanson, Scott D. and Bronskill, Michael J.},
+  title   = {Quantitative interpretation of magnetization transfer},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {29},
+  number  = {6},
+  pages   = {759--766},
+  year    = {1993},
+  doi     = {10.1002/mrm.1910290607}
+}""",
+    "kim2009": """\
+@article{kim2009,
+  author  = {Kim, Mina and Gillen, Joseph and Landman, Bennett A. and Zhou, Jinyuan and van Zijl, Peter C. M.},
+  title   = {Water saturation shift referencing ({WASSR}) for chemical exchange saturation transfer ({CEST})
+             experiments},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {61},
+  number  = {6},
+  pages   = {1441--1450},
+  year    = {2009},
+  doi     = {10.1002/mrm.21873}
+}""",
+    "morrison1995": """\
+@article{morrison1995,
+  author  = {Morrison, Clare and Stanisz, Greg and Henkelman, R. Mark},
+  title   = {Modeling magnetization transfer for biological-like systems using a semi-solid pool with a
+             super-{Lorentzian} lineshape and dipolar reservoir},
+  journal = {Journal of Magnetic Resonance, Series B},
+  volume  = {108},
+  number  = {2},
+  pages   = {103--113},
+  year    = {1995}
+}""",
+    "ramani2002": """\
+@article{ramani2002,
+  author  = {Ramani, Anita and Dalton, Catherine and Miller, David H. and Tofts, Paul S. and Barker, Gareth J.},
+  title   = {Precise estimate of fundamental in-vivo {MT} parameters in human brain in clinically feasible times},
+  journal = {Magnetic Resonance Imaging},
+  volume  = {20},
+  number  = {10},
+  pages   = {721--731},
+  year    = {2002}
+}""",
+    "schuenke2017": """\
+@article{schuenke2017,
+  author  = {Schuenke, Patrick and Windschuh, Johannes and Roeloffs, Volkert and Ladd, Mark E. and
+             Bachert, Peter and Zaiss, Moritz},
+  title   = {Simultaneous mapping of water shift and {B1} ({WASABI}): application to field-inhomogeneity
+             correction of {CEST} {MRI} data},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {77},
+  number  = {2},
+  pages   = {571--580},
+  year    = {2017},
+  doi     = {10.1002/mrm.26133}
+}""",
+    "glang2020": """\
+@article{glang2020,
+  author  = {Glang, Felix and Deshmane, Anagha and Prokudin, Sergey and Martin, Florian and Herz, Kai and
+             Lindig, Tobias and Bender, Benjamin and Scheffler, Klaus and Zaiss, Moritz},
+  title   = {{DeepCEST} {3T}: robust {MRI} parameter determination and uncertainty quantification with neural
+             networks---application to {CEST} imaging of the human brain at {3T}},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {84},
+  number  = {1},
+  pages   = {450--466},
+  year    = {2020},
+  doi     = {10.1002/mrm.28117}
+}""",
+    "cai2012": """\
+@article{cai2012,
+  author  = {Cai, Kejia and Haris, Mohammad and Singh, Anup and Kogan, Feliks and Greenberg, Joel H. and
+             Hariharan, Hari and Detre, John A. and Reddy, Ravinder},
+  title   = {Magnetic resonance imaging of glutamate},
+  journal = {Nature Medicine},
+  volume  = {18},
+  number  = {2},
+  pages   = {302--306},
+  year    = {2012},
+  doi     = {10.1038/nm.2615}
+}""",
+    "yarnykh2002": """\
+@article{yarnykh2002,
+  author  = {Yarnykh, Vasily L.},
+  title   = {Pulsed {Z}-spectroscopic imaging of cross-relaxation parameters in tissues for human {MRI}: theory and
+             clinical applications},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {47},
+  number  = {5},
+  pages   = {929--939},
+  year    = {2002},
+  doi     = {10.1002/mrm.10120}
+}""",
+    "yarnykh2012": """\
+@article{yarnykh2012,
+  author  = {Yarnykh, Vasily L.},
+  title   = {Fast macromolecular proton fraction mapping from a single off-resonance magnetization transfer
+             measurement},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {68},
+  number  = {1},
+  pages   = {166--178},
+  year    = {2012},
+  doi     = {10.1002/mrm.23224}
+}""",
     "zhu2023": """\
 @article{zhu2023,
   author  = {Zhu, Yanjie and Cheng, Jing and Cui, Zhuo-Xu and Zhu, Qingyong and Ying, Leslie and

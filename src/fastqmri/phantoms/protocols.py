@@ -6,12 +6,14 @@ import math
 
 from fastqmri.core import (
     Acquisition,
+    BalancedMagnetizationTransfer,
     DiffusionWeighted,
     Fingerprinting,
     InversionRecovery,
     LookLocker,
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
+    QuantitativeMagnetizationTransfer,
     UnknownNameError,
     VariableFlipAngle,
 )
@@ -29,6 +31,18 @@ _TYPICAL: dict[type[Acquisition], Acquisition] = {
     MultiEchoGradientEcho: MultiEchoGradientEcho(echo_time=tuple(0.005 * i for i in range(1, 9))),
     Fingerprinting: schedule("drone-25"),
     PulseSequence: schedule("prepared-16"),
+    QuantitativeMagnetizationTransfer: QuantitativeMagnetizationTransfer(
+        saturation_angle=tuple(math.radians(angle) for angle in (0, *(142,) * 6, *(426,) * 6)),
+        offset=(10e3, *(443.0, 1088.0, 1850.0, 2732.0, 6862.0, 17235.0) * 2),
+        pulse_duration=0.0102,
+        repetition_time=0.025,
+        flip_angle=math.radians(7),
+    ),
+    BalancedMagnetizationTransfer: BalancedMagnetizationTransfer(
+        flip_angle=tuple(math.radians(angle) for angle in (5, 10, 15, 20, 25, 30, 35, *(35,) * 5)),
+        pulse_duration=(0.00027,) * 7 + (0.0004, 0.0006, 0.0009, 0.0014, 0.0021),
+        repetition_time=(0.00297,) * 7 + (0.0031, 0.0033, 0.0036, 0.0041, 0.0048),
+    ),
 }
 _IVIM_B_VALUES = (0, 10, 20, 30, 50, 80, 120, 200, 300, 400, 500, 600, 800, 1000)
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from fastqmri.core import Acquisition, Flag, Parameter
-from fastqmri.core.units import ANGLE, B_VALUE, TIME, Dimension, format_quantity
+from fastqmri.core.units import ANGLE, B_VALUE, FREQUENCY, TIME, Dimension, format_quantity
 
 _MANY = 12
 _MILLISECONDS = ("T2", "T1rho")
@@ -16,6 +16,10 @@ _FIELDS: dict[str, tuple[str, Dimension]] = {
     "inversion_time": ("inversion time", TIME),
     "echo_time": ("echo time", TIME),
     "b_value": ("b-value", B_VALUE),
+    "saturation_angle": ("saturation angle", ANGLE),
+    "pulse_duration": ("pulse duration", TIME),
+    "pulse_bandwidth": ("pulse bandwidth", FREQUENCY),
+    "delay": ("delay", TIME),
 }
 
 
@@ -46,7 +50,9 @@ _UNITS = {
 
 
 def display_unit(parameter: Parameter) -> DisplayUnit:
-    """Unit for showing a parameter: milliseconds for T2 and its kin, else close to the stored unit."""
+    """Unit for showing a parameter: milliseconds for T2 and its kin (T2r: µs), else close to the stored unit."""
+    if parameter.unit == "s" and parameter.name == "T2r":
+        return DisplayUnit(1e6, "µs")
     if parameter.unit == "s" and parameter.name.startswith(_MILLISECONDS):
         return DisplayUnit(1e3, "ms")
     return _UNITS.get(parameter.unit, DisplayUnit(1.0, parameter.unit))

@@ -7,7 +7,7 @@ module of its own.
 from __future__ import annotations
 
 from fastqmri.core import UnknownNameError
-from fastqmri.estimators.catalogue import diffusion, fingerprinting, relaxometry, sequences
+from fastqmri.estimators.catalogue import diffusion, fingerprinting, relaxometry, saturation, sequences
 from fastqmri.estimators.catalogue.definitions import NLLS, Entry, Method
 
 __all__ = ["CATALOGUE", "NLLS", "Entry", "Method", "entry"]
@@ -17,6 +17,7 @@ _FAMILIES = (
     diffusion,
     fingerprinting,
     sequences,
+    saturation,
 )
 CATALOGUE: dict[str, Entry] = {entry.name: entry for family in _FAMILIES for entry in family.ENTRIES}
 

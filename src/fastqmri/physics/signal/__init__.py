@@ -1,6 +1,11 @@
 """Closed-form signal models."""
 
 from fastqmri.physics.signal.diffusion import ApparentDiffusion, DiffusionTensor, IntravoxelIncoherentMotion
+from fastqmri.physics.signal.magnetization_transfer import (
+    BalancedTransferSignal,
+    RamaniSignal,
+    YarnykhSignal,
+)
 from fastqmri.physics.signal.model import Derived, Separable, SignalModel
 from fastqmri.physics.signal.relaxometry import (
     BiexponentialDecay,
@@ -15,6 +20,7 @@ from fastqmri.physics.signal.spin_echo_train import SpinEchoTrain
 
 __all__ = [
     "ApparentDiffusion",
+    "BalancedTransferSignal",
     "BiexponentialDecay",
     "ComplexGradientEcho",
     "Derived",
@@ -23,9 +29,11 @@ __all__ = [
     "IntravoxelIncoherentMotion",
     "InversionRecoverySignal",
     "LookLockerSignal",
+    "RamaniSignal",
     "Separable",
     "SharedDecay",
     "SignalModel",
     "SpinEchoTrain",
     "SpoiledGradientEcho",
+    "YarnykhSignal",
 ]

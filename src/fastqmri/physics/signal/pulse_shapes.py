@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from fastqmri.core import AcquisitionError, UnknownNameError
 
+Number = TypeVar("Number", bound=Tensor | float)
 Window = Literal["none", "hann", "hamming"]
 _WINDOWS: dict[str, float] = {"none": 1.0, "hann": 0.5, "hamming": 0.54}
 
@@ -35,7 +36,7 @@ def sinc(samples: int, time_bandwidth: float = 4.0, window: Window = "hann") -> 
     return _peak_one(torch.sinc(_positive("time_bandwidth", time_bandwidth) * u) * _window(u, window))
 
 
-def gaussian(samples: int, time_bandwidth: float) -> Tensor:
+def gaussian(samples: int, time_bandwidth: Tensor | float) -> Tensor:
     """exp(-(π b u)²/(4 ln 2)): b = duration times the full width at half maximum of the spectrum.
 
     Its standard deviation is sqrt(2 ln 2)/(π b) durations. A pulse written exp(-π (p u)²), as Pulseq does,
@@ -49,7 +50,7 @@ def gaussian(samples: int, time_bandwidth: float) -> Tensor:
     return _peak_one(torch.exp(-((math.pi * b * u) ** 2) / (4 * math.log(2))))
 
 
-def gauss_hann(samples: int, time_bandwidth: float) -> Tensor:
+def gauss_hann(samples: int, time_bandwidth: Tensor | float) -> Tensor:
     """A Gaussian (see `gaussian`) under a Hann window: magnetisation-transfer saturation.
 
     Raises:
@@ -140,7 +141,7 @@ def peak_amplitude(flip_angle: Tensor | float, shape: Tensor, duration: Tensor |
     """
     mean = amplitude_integral(shape)
     area = mean.abs() if mean.is_complex() else mean
-    if float(area.abs()) < 1e-9:
+    if float(area.detach().abs()) < 1e-9:
         raise AcquisitionError(
             "a pulse shape without net area",
             "no amplitude gives it a flip angle on resonance.",
@@ -192,7 +193,7 @@ def _peak_one(shape: Tensor) -> Tensor:
     return shape / shape.abs().amax()
 
 
-def _positive(name: str, value: float) -> float:
+def _positive(name: str, value: Number) -> Number:
     if not value > 0:
         raise AcquisitionError(
             f"{name} = {value:g}", "a pulse of that shape does not exist.", f"Give a positive {name}."
