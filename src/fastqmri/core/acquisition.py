@@ -146,6 +146,10 @@ class Acquisition(BaseModel):
         copy._live = {**self._live, **values}
         return copy
 
+    def carries(self, name: str) -> bool:
+        """Whether `differentiable` was given this field."""
+        return name in self._live
+
     def settled(self) -> Self:
         """The acquisition whose fields are the present values of the tensors that `differentiable` was given.
 

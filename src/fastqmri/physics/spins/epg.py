@@ -134,6 +134,7 @@ class Train:
         duration: (excitation,) echo time of the T2 preparation, s.
         wait: (excitation,) time from the preparation to the excitation, s.
         shifts: whether gradients dephase once per repetition.
+        moving: whether the phases carry gradients.
     """
 
     flip: Tensor
@@ -145,6 +146,7 @@ class Train:
     duration: Tensor
     wait: Tensor
     shifts: bool
+    moving: bool = False
 
     @property
     def inverts(self) -> bool:
@@ -186,13 +188,14 @@ def train_of(acquisition: Fingerprinting, like: Tensor | None = None) -> Train:
     sign: Tensor | None = None
     assert phase is not None
     half_turns = (phase - phase[0]) / math.pi
-    if not phase.requires_grad and bool(((half_turns - half_turns.round()).abs() < _ONE_AXIS).all()):
-        sign = (1 - 2 * torch.remainder(half_turns.round(), 2)).to(flip)
+    moving = acquisition.carries("rf_phase") or acquisition.carries("phase_increment")
+    if not moving and bool(((half_turns - half_turns.round()).abs() < _ONE_AXIS).all()):
+        sign = (1 - 2 * torch.remainder(half_turns.round(), 2)).to(device=flip.device, dtype=flip.dtype)
         flip, phase = flip * sign, None
     else:
-        phase = phase.to(flip)
+        phase = phase.to(device=flip.device, dtype=flip.dtype)
     shifts = acquisition.spoiling != "balanced"
-    return Train(flip, phase, sign, echo, interval, tuple(preparation), duration, wait, shifts)
+    return Train(flip, phase, sign, echo, interval, tuple(preparation), duration, wait, shifts, moving)
 
 
 def simulate(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable
 from typing import ClassVar, Literal, final
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from fastqmri.core import AcquisitionError, Fingerprinting, Parameter
 from fastqmri.physics.signal.model import Derived, SignalModel, inverse_of
 from fastqmri.physics.signal.relaxometry import B1, M0
-from fastqmri.physics.spins import epg
+from fastqmri.physics.spins import epg, graphs
 
 T1 = Parameter("T1", "s", (0.005, 10.0), (0.05, 4.0), "longitudinal relaxation time")
 T2 = Parameter("T2", "s", (0.001, 5.0), (0.005, 0.6), "transverse relaxation time")
@@ -175,31 +174,31 @@ class FingerprintingSignal(SignalModel):
 
     def _unit(self, x: Tensor) -> Tensor:
         """Echoes of unit magnetisation, averaged over the slice."""
-        train = epg.train_of(self.acquisition, x)
-
-        def simulate(t1: Tensor, t2: Tensor, b1: Tensor, efficiency: Tensor) -> Tensor:
-            return epg.simulate(train, t1, t2, b1, efficiency, self.states)
-
-        return self._sliced(x, simulate)
+        train = epg.train_of(self.acquisition)
+        found = graphs.echoes(train, *self._places(x), self.states, compiled=self._compiled)
+        return found if self._fractions is None else found.mean(1)
 
     def _unit_and_slopes(self, x: Tensor, rows: list[int]) -> tuple[Tensor, list[Tensor]]:
         """Echoes of unit magnetisation and their derivatives by some rows of ``x``."""
-        slopes = []
-        for row in rows:
-            tangent = torch.zeros_like(x)
-            tangent[row] = 1
-            slopes.append(torch.func.jvp(self._unit, (x,), (tangent,))[1])
-        return self._unit(x), slopes
+        train, by = epg.train_of(self.acquisition), tuple(graphs.TISSUE[row - 1] for row in rows)
+        unit, slopes = graphs.echoes_with_slopes(
+            train, *self._places(x), self.states, by, compiled=self._compiled
+        )
+        if self._fractions is None:
+            return unit, slopes
+        fraction = self._fractions.to(x).view(-1, *(1,) * (x.ndim - 1))
+        slopes = [slope * fraction if name == "b1" else slope for name, slope in zip(by, slopes, strict=True)]
+        return unit.mean(1), [slope.mean(1) for slope in slopes]
 
-    def _sliced(self, x: Tensor, simulate: Callable[..., Tensor]) -> Tensor:
+    def _places(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """T1, T2, B1 and efficiency; with a slice profile for every place in the slice, (place, *voxels)."""
         t1, t2, b1 = x[1], x[2], x[3]
         efficiency = x[4] if self._inverts else torch.ones_like(t1)
         if self._fractions is None:
-            return simulate(t1, t2, b1, efficiency)
+            return t1, t2, b1, efficiency
+        shape = (len(self._fractions), *t1.shape)
         fraction = self._fractions.to(x).view(-1, *(1,) * t1.ndim)
-        places = [part.expand(len(fraction), *t1.shape) for part in (t1, t2, b1, efficiency)]
-        places[2] = places[2] * fraction
-        return simulate(*places).mean(1)
+        return t1.expand(shape), t2.expand(shape), b1 * fraction, efficiency.expand(shape)
 
 
 def _logarithmic(prior: tuple[float, float], count: int) -> Tensor:
@@ -220,7 +219,7 @@ def enough_states(acquisition: Fingerprinting) -> int:
     b1 = torch.cat([b1, torch.ones(1, dtype=torch.float64)]).repeat_interleave(3)
 
     def signal(states: int) -> Tensor:
-        return epg.simulate(train, t1, t2, b1, torch.ones_like(t1), states)
+        return graphs.echoes(train, t1, t2, b1, torch.ones_like(t1), states)
 
     count = 2 * _STEP
     fewer = signal(min(count, exact))
