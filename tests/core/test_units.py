@@ -18,6 +18,8 @@ from fastqmri.core.units import (
     FIELD,
     FRACTION,
     FREQUENCY,
+    GRADIENT,
+    LENGTH,
     OFFSET,
     RATE,
     SATURATION_B1,
@@ -54,6 +56,9 @@ KNOWN = [
     ("-3.5ppm", OFFSET, -3.5),
     ("95%", FRACTION, 0.95),
     ("0.95fraction", FRACTION, 0.95),
+    ("80mT/m", GRADIENT, 0.08),
+    ("4 G/cm", GRADIENT, 0.04),
+    ("0.003mm", LENGTH, 3.0),
 ]
 each_dimension = pytest.mark.parametrize("dimension", DIMENSIONS, ids=lambda d: d.name)
 

@@ -19,6 +19,7 @@ _CASES = {
     "irt1": "irt1-magnitude-free",
     "looklocker": "looklocker-magnitude",
     "mese-stimulated": "mese-stimulated-gaussian",
+    "restricted-diffusion": "restricted-diffusion-sphere",
     "qmt": "qmt-ramani-free",
 }
 METHODS = [(entry, method.name) for entry in CATALOGUE.values() for method in entry.methods]
@@ -35,6 +36,7 @@ _COMFORTABLE = {
     "D": (0.7e-3, 1.3e-3),
     "Dstar": (0.02, 0.05),
     "ADC": (0.5e-3, 1.5e-3),
+    "radius": (3.0, 6.0),
     "B1": (0.85, 0.97),
     "B0": (-40.0, 40.0),
     "phase": (-2.0, 2.0),

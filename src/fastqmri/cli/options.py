@@ -22,6 +22,7 @@ from fastqmri.core import (
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
     Parameter,
+    PulsedGradient,
     QuantitativeMagnetizationTransfer,
     Schedule,
     UnitError,
@@ -33,6 +34,8 @@ from fastqmri.core.units import (
     B_VALUE,
     DIFFUSIVITY,
     FREQUENCY,
+    GRADIENT,
+    LENGTH,
     RATE,
     TIME,
     Dimension,
@@ -154,6 +157,23 @@ FIELDS: dict[type[Acquisition], dict[str, Field]] = {
         "repetition_time": Field("--repetition-time", TIME, True, "Of each image: 3,3,3,4.7ms."),
         "pulse_shape": Field("--pulse-shape", None, False, "hard (default), hann or sinc.", required=False),
     },
+    PulsedGradient: {
+        "gradient_amplitude": Field(
+            "--gradient-amplitude",
+            GRADIENT,
+            True,
+            "Amplitudes of the diffusion gradient, in the order of the images: 0,100,200,300mT/m.",
+        ),
+        "pulse_duration": Field(
+            "--pulse-duration", TIME, True, "Duration of a gradient pulse; one for all images, or for each."
+        ),
+        "pulse_separation": Field(
+            "--pulse-separation",
+            TIME,
+            True,
+            "From the beginning of one gradient pulse to that of the other; one for all images, or for each.",
+        ),
+    },
 }
 _SCHEDULE = {
     "schedule": Field(
@@ -164,7 +184,14 @@ _SCHEDULE = {
         "fastqmri schedules lists the names and writes examples.",
     )
 }
-_DIMENSION_OF_UNIT = {"s": TIME, "rad": ANGLE, "Hz": FREQUENCY, "1/s": RATE, "mm2/s": DIFFUSIVITY}
+_DIMENSION_OF_UNIT = {
+    "s": TIME,
+    "rad": ANGLE,
+    "Hz": FREQUENCY,
+    "1/s": RATE,
+    "mm2/s": DIFFUSIVITY,
+    "um": LENGTH,
+}
 
 
 class VariadicCommand(TyperCommand):

@@ -31,6 +31,7 @@ from fastqmri.core.magnetization_transfer import (
 )
 from fastqmri.core.measurement import Measurement
 from fastqmri.core.parameters import NOT_ESTIMATED, Flag, Parameter, ParameterMap, ParameterMaps
+from fastqmri.core.pulsed_gradient import PulsedGradient
 from fastqmri.core.saturation import SaturationTransfer, ZSpectrum
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "ParameterMap",
     "ParameterMaps",
     "PlausibilityError",
+    "PulsedGradient",
     "QuantitativeMagnetizationTransfer",
     "SaturationTransfer",
     "Schedule",

@@ -176,6 +176,17 @@ REFERENCES: dict[str, str] = {
   year    = {1973},
   doi     = {10.1137/0710036}
 }""",
+    "grebenkov2007": """\
+@article{grebenkov2007,
+  author  = {Grebenkov, Denis S.},
+  title   = {{NMR} survey of reflected {Brownian} motion},
+  journal = {Reviews of Modern Physics},
+  volume  = {79},
+  number  = {3},
+  pages   = {1077--1137},
+  year    = {2007},
+  doi     = {10.1103/RevModPhys.79.1077}
+}""",
     "gudbjartsson1995": """\
 @article{gudbjartsson1995,
   author  = {Gudbjartsson, Hákon and Patz, Samuel},
@@ -252,6 +263,28 @@ REFERENCES: dict[str, str] = {
   year    = {1963},
   doi     = {10.1137/0111030}
 }""",
+    "murday1968": """\
+@article{murday1968,
+  author  = {Murday, J. S. and Cotts, R. M.},
+  title   = {Self-diffusion coefficient of liquid lithium},
+  journal = {The Journal of Chemical Physics},
+  volume  = {48},
+  number  = {11},
+  pages   = {4938--4945},
+  year    = {1968},
+  doi     = {10.1063/1.1668160}
+}""",
+    "neuman1974": """\
+@article{neuman1974,
+  author  = {Neuman, C. H.},
+  title   = {Spin echo of spins diffusing in a bounded medium},
+  journal = {The Journal of Chemical Physics},
+  volume  = {60},
+  number  = {11},
+  pages   = {4508--4511},
+  year    = {1974},
+  doi     = {10.1063/1.1680931}
+}""",
     "petrovic2015": """\
 @article{petrovic2015,
   author  = {Petrovic, Andreas and Scheurer, Eva and Stollberger, Rudolf},
@@ -298,6 +331,28 @@ REFERENCES: dict[str, str] = {
   pages   = {278},
   year    = {2014},
   doi     = {10.3389/fnins.2014.00278}
+}""",
+    "stejskal1965": """\
+@article{stejskal1965,
+  author  = {Stejskal, E. O. and Tanner, J. E.},
+  title   = {Spin diffusion measurements: spin echoes in the presence of a time-dependent field gradient},
+  journal = {The Journal of Chemical Physics},
+  volume  = {42},
+  number  = {1},
+  pages   = {288--292},
+  year    = {1965},
+  doi     = {10.1063/1.1695690}
+}""",
+    "vangelderen1994": """\
+@article{vangelderen1994,
+  author  = {van Gelderen, Peter and DesPres, Daryl and van Zijl, Peter C. M. and Moonen, Chrit T. W.},
+  title   = {Evaluation of restricted diffusion in cylinders. {Phosphocreatine} in rabbit leg muscle},
+  journal = {Journal of Magnetic Resonance, Series B},
+  volume  = {103},
+  number  = {3},
+  pages   = {255--260},
+  year    = {1994},
+  doi     = {10.1006/jmrb.1994.1038}
 }""",
     "veraart2013": """\
 @article{veraart2013,

@@ -44,9 +44,24 @@ SATURATION_B1 = Dimension(
     "saturation amplitude", "uT", {"uT": 1.0, "µT": 1.0, "nT": 1e-3, "mT": 1e3, "T": 1e6}, ("uT", "mT")
 )
 OFFSET = Dimension("frequency offset", "ppm", {"ppm": 1.0, "ppb": 1e-3}, ("ppm", "ppb"))
+GRADIENT = Dimension("gradient amplitude", "T/m", {"T/m": 1.0, "mT/m": 1e-3, "G/cm": 1e-2}, ("mT/m", "T/m"))
+LENGTH = Dimension("length", "um", {"um": 1.0, "µm": 1.0, "nm": 1e-3, "mm": 1e3}, ("um", "mm"))
 FRACTION = Dimension("fraction", "1", {"%": 0.01, "fraction": 1.0}, ("%", "fraction"))
 
-DIMENSIONS = (TIME, ANGLE, FREQUENCY, FIELD, B_VALUE, DIFFUSIVITY, RATE, SATURATION_B1, OFFSET, FRACTION)
+DIMENSIONS = (
+    TIME,
+    ANGLE,
+    FREQUENCY,
+    FIELD,
+    B_VALUE,
+    DIFFUSIVITY,
+    RATE,
+    SATURATION_B1,
+    OFFSET,
+    FRACTION,
+    GRADIENT,
+    LENGTH,
+)
 
 _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
 

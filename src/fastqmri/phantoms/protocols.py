@@ -13,6 +13,7 @@ from fastqmri.core import (
     LookLocker,
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
+    PulsedGradient,
     QuantitativeMagnetizationTransfer,
     UnknownNameError,
     VariableFlipAngle,
@@ -31,6 +32,11 @@ _TYPICAL: dict[type[Acquisition], Acquisition] = {
     MultiEchoGradientEcho: MultiEchoGradientEcho(echo_time=tuple(0.005 * i for i in range(1, 9))),
     Fingerprinting: schedule("drone-25"),
     PulseSequence: schedule("prepared-16"),
+    PulsedGradient: PulsedGradient(
+        gradient_amplitude=(0.0, 0.1, 0.2, 0.3, 0.4) * 3,
+        pulse_duration=(0.004,) * 5 + (0.01,) * 10,
+        pulse_separation=(0.015,) * 5 + (0.02,) * 5 + (0.05,) * 5,
+    ),
     QuantitativeMagnetizationTransfer: QuantitativeMagnetizationTransfer(
         saturation_angle=tuple(math.radians(angle) for angle in (0, *(142,) * 6, *(426,) * 6)),
         offset=(10e3, *(443.0, 1088.0, 1850.0, 2732.0, 6862.0, 17235.0) * 2),

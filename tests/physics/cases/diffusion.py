@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastqmri.core import DiffusionWeighted
+from fastqmri.core import DiffusionWeighted, PulsedGradient
 from fastqmri.physics.signal import (
     ApparentDiffusion,
     DiffusionTensor,
     IntravoxelIncoherentMotion,
     SignalModel,
 )
+from fastqmri.physics.spins import RestrictedDiffusion
 from physics.checks import Case
 
 
@@ -29,6 +30,13 @@ SHELLS = DiffusionWeighted(
 )
 TRACE = DiffusionWeighted(b_value=(0.0, 150.0, 400.0, 800.0, 1300.0))
 PERFUSION = DiffusionWeighted(b_value=(0.0, 5.0, 10.0, 20.0, 35.0, 60.0, 100.0, 200.0, 400.0, 600.0, 900.0))
+
+PULSES = PulsedGradient(
+    gradient_amplitude=(0.0, 0.12, 0.25, 0.4, 0.1, 0.22, 0.33),
+    pulse_duration=(0.01, 0.01, 0.01, 0.004, 0.004, 0.004, 0.007),
+    pulse_separation=(0.04, 0.04, 0.04, 0.012, 0.012, 0.03, 0.02),
+)
+_TIMING = ("gradient_amplitude", "pulse_duration", "pulse_separation")
 
 
 def tissue_tensors(model: SignalModel, voxels: int, generator: torch.Generator) -> Tensor:
@@ -62,5 +70,20 @@ CASES = (
         "ivim",
         lambda: IntravoxelIncoherentMotion(PERFUSION),
         {"b": np.array(PERFUSION.b_value)},
+    ),
+    *(
+        Case(
+            f"restricted-diffusion-{geometry}",
+            lambda geometry=geometry: RestrictedDiffusion(PULSES, geometry),
+            None,
+            schedule=_TIMING,
+        )
+        for geometry in RestrictedDiffusion.SHAPES
+    ),
+    Case(
+        "restricted-diffusion-exact",
+        lambda: RestrictedDiffusion(PULSES, "plates", "exact"),
+        None,
+        schedule=_TIMING,
     ),
 )

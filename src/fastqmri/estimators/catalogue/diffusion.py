@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastqmri.core import DiffusionWeighted
+from fastqmri.core import DiffusionWeighted, PulsedGradient
 from fastqmri.estimators import diffusion
 from fastqmri.estimators.catalogue.definitions import NLLS, Entry, Method
 from fastqmri.physics.signal import ApparentDiffusion, DiffusionTensor, IntravoxelIncoherentMotion
+from fastqmri.physics.spins import RestrictedDiffusion
 
 ENTRIES = (
     Entry(
@@ -58,5 +59,17 @@ ENTRIES = (
         (NLLS,),
         ("f", "D", "Dstar", "S0"),
         example="--images dwi.nii.gz --bval dwi.bval --out maps",
+    ),
+    Entry(
+        "restricted-diffusion",
+        None,
+        PulsedGradient,
+        RestrictedDiffusion,
+        (NLLS,),
+        ("radius", "D", "S0"),
+        options={"geometry": RestrictedDiffusion.SHAPES, "form": RestrictedDiffusion.FORMS},
+        example="--images pgse.nii.gz --gradient-amplitude 0,0.1,0.2,0.3,0.4T/m --pulse-duration 8ms "
+        "--pulse-separation 20ms --out maps",
+        option_help={"form": "gaussian-phase (fast, for weak gradients), or exact (by eigenmodes)."},
     ),
 )

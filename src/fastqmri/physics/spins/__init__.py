@@ -2,6 +2,7 @@
 
 from fastqmri.physics.spins.bloch_signal import BlochSignal, Ensemble, SliceProfile, slice_profile
 from fastqmri.physics.spins.fingerprints import FingerprintingSignal
+from fastqmri.physics.spins.restricted_diffusion import RestrictedDiffusion
 from fastqmri.physics.spins.schedules import SCHEDULES, schedule
 from fastqmri.physics.spins.sequence import Delay, Pulse, PulseSequence, Readout, Spoiler, compose
 
@@ -14,6 +15,7 @@ __all__ = [
     "Pulse",
     "PulseSequence",
     "Readout",
+    "RestrictedDiffusion",
     "SliceProfile",
     "Spoiler",
     "compose",
