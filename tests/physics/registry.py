@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from physics.cases import diffusion, fingerprinting, magnetization_transfer, relaxometry, sequences
+from physics.cases import diffusion, exchange, fingerprinting, magnetization_transfer, relaxometry, sequences
 
 _FAMILIES = (
     relaxometry,
     diffusion,
+    exchange,
     fingerprinting,
     sequences,
     magnetization_transfer,

@@ -8,6 +8,127 @@ from collections.abc import Iterable
 from fastqmri.core.errors import UnknownNameError
 
 REFERENCES: dict[str, str] = {
+    "cohencest2018": """\
+@article{cohencest2018,
+  author  = {Cohen, Ouri and Huang, Shuning and McMahon, Michael T. and Rosen, Matthew S. and
+             Farrar, Christian T.},
+  title   = {Rapid and quantitative chemical exchange saturation transfer ({CEST}) imaging with magnetic resonance
+             fingerprinting ({MRF})},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {80},
+  number  = {6},
+  pages   = {2449--2463},
+  year    = {2018},
+  doi     = {10.1002/mrm.27221}
+}""",
+    "glang2020": """\
+@article{glang2020,
+  author  = {Glang, Felix and Deshmane, Anagha and Prokudin, Sergey and Martin, Florian and Herz, Kai and
+             Lindig, Tobias and Bender, Benjamin and Scheffler, Klaus and Zaiss, Moritz},
+  title   = {{DeepCEST} {3T}: robust {MRI} parameter determination and uncertainty quantification with neural
+             networks},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {84},
+  number  = {1},
+  pages   = {450--466},
+  year    = {2020},
+  doi     = {10.1002/mrm.28117}
+}""",
+    "henkelman1993": """\
+@article{henkelman1993,
+  author  = {Henkelman, R. Mark and Huang, Xuemei and Xiang, Qing-San and Stanisz, G. J. and Swanson, Scott D. and
+             Bronskill, Michael J.},
+  title   = {Quantitative interpretation of magnetization transfer},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {29},
+  number  = {6},
+  pages   = {759--766},
+  year    = {1993},
+  doi     = {10.1002/mrm.1910290607}
+}""",
+    "kang2022": """\
+@article{kang2022,
+  author  = {Kang, Beomgu and Kim, Byungjai and Park, HyunWook and Heo, Hye-Young},
+  title   = {Learning-based optimization of acquisition schedule for magnetization transfer contrast {MR}
+             fingerprinting},
+  journal = {NMR in Biomedicine},
+  volume  = {35},
+  number  = {5},
+  pages   = {e4662},
+  year    = {2022},
+  doi     = {10.1002/nbm.4662}
+}""",
+    "kim2020": """\
+@article{kim2020,
+  author  = {Kim, Byungjai and Sch{\"a}r, Michael and Park, HyunWook and Heo, Hye-Young},
+  title   = {A deep learning approach for magnetization transfer contrast {MR} fingerprinting and chemical exchange
+             saturation transfer imaging},
+  journal = {NeuroImage},
+  volume  = {221},
+  pages   = {117165},
+  year    = {2020},
+  doi     = {10.1016/j.neuroimage.2020.117165}
+}""",
+    "li2020": """\
+@article{li2020,
+  author  = {Li, Yiran and Xie, Danfeng and Cember, Abigail and Nanga, Ravi Prakash Reddy and Yang, Hanlu and
+             Kumar, Dushyant and Hariharan, Hari and Bai, Li and Detre, John A. and Reddy, Ravinder and Wang, Ze},
+  title   = {Accelerating {GluCEST} imaging using deep learning for {B0} correction},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {84},
+  number  = {4},
+  pages   = {1724--1733},
+  year    = {2020},
+  doi     = {10.1002/mrm.28289}
+}""",
+    "mcconnell1958": """\
+@article{mcconnell1958,
+  author  = {McConnell, Harden M.},
+  title   = {Reaction rates by nuclear magnetic resonance},
+  journal = {The Journal of Chemical Physics},
+  volume  = {28},
+  number  = {3},
+  pages   = {430--431},
+  year    = {1958},
+  doi     = {10.1063/1.1744152}
+}""",
+    "perlman2022": """\
+@article{perlman2022,
+  author  = {Perlman, Or and Ito, Hirotaka and Herz, Kai and Shono, Naoyuki and Nakashima, Hiroshi and
+             Zaiss, Moritz and Chiocca, E. Antonio and Cohen, Ouri and Rosen, Matthew S. and Farrar, Christian T.},
+  title   = {Quantitative imaging of apoptosis following oncolytic virotherapy by magnetic resonance fingerprinting
+             aided by deep learning},
+  journal = {Nature Biomedical Engineering},
+  volume  = {6},
+  number  = {5},
+  pages   = {648--657},
+  year    = {2022},
+  doi     = {10.1038/s41551-021-00809-7}
+}""",
+    "perlmanautocest2022": """\
+@article{perlmanautocest2022,
+  author  = {Perlman, Or and Zhu, Bo and Zaiss, Moritz and Rosen, Matthew S. and Farrar, Christian T.},
+  title   = {An end-to-end {AI}-based framework for automated discovery of rapid {CEST}/{MT} {MRI} acquisition
+             protocols and molecular parameter quantification ({AutoCEST})},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {87},
+  number  = {6},
+  pages   = {2792--2810},
+  year    = {2022},
+  doi     = {10.1002/mrm.29173}
+}""",
+    "zaiss2013": """\
+@article{zaiss2013,
+  author  = {Zaiss, Moritz and Bachert, Peter},
+  title   = {Exchange-dependent relaxation in the rotating frame for slow and intermediate exchange - modeling
+             off-resonant spin-lock and chemical exchange saturation transfer},
+  journal = {NMR in Biomedicine},
+  volume  = {26},
+  number  = {5},
+  pages   = {507--518},
+  year    = {2013},
+  doi     = {10.1002/nbm.2887}
+}""",
     "ma2013": """\
 @article{ma2013,
   author  = {Ma, Dan and Gulani, Vikas and Seiberlich, Nicole and Liu, Kecheng and Sunshine, Jeffrey L. and

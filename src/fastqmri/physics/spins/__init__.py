@@ -1,6 +1,7 @@
 """Simulated signals: extended phase graphs, Bloch, Bloch-Torrey, Bloch-McConnell; sequences and their schedules."""
 
 from fastqmri.physics.spins.bloch_signal import BlochSignal, Ensemble, SliceProfile, slice_profile
+from fastqmri.physics.spins.exchange import ChemicalExchange, TwoPoolTransfer
 from fastqmri.physics.spins.fingerprints import FingerprintingSignal
 from fastqmri.physics.spins.restricted_diffusion import RestrictedDiffusion
 from fastqmri.physics.spins.schedules import SCHEDULES, schedule
@@ -9,6 +10,7 @@ from fastqmri.physics.spins.sequence import Delay, Pulse, PulseSequence, Readout
 __all__ = [
     "SCHEDULES",
     "BlochSignal",
+    "ChemicalExchange",
     "Delay",
     "Ensemble",
     "FingerprintingSignal",
@@ -18,6 +20,7 @@ __all__ = [
     "RestrictedDiffusion",
     "SliceProfile",
     "Spoiler",
+    "TwoPoolTransfer",
     "compose",
     "schedule",
     "slice_profile",

@@ -99,16 +99,18 @@ def saturation_signal(
     Args:
         acquisition: the schedule.
         pools: the tissue.
-        b0: shift of all frequencies in ppm, (voxel).
-        b1: transmit field as a fraction of nominal, (voxel).
+        b0: shift of all frequencies in ppm, (voxel); where no contrast depends on an earlier one, all tissue may also
+            be (contrast, voxel).
+        b1: transmit field as a fraction of nominal, likewise.
         compiled: whether to use the compiled kernels; None where they can be used.
     """
     inputs, start, shape, order = _rows(acquisition, pools, b0, b1)
     contrasts, voxels = inputs.shape[1:]
-    carried = acquisition.initial == "previous"
-    if not carried:  # contrasts don't know of each other: to the simulation they are voxels
+    if (
+        acquisition.initial != "previous"
+    ):  # contrasts don't know of each other: to the simulation they are voxels
         inputs = inputs.reshape(len(inputs), 1, contrasts * voxels)
-        start = start[:, :, None].expand(-1, 1, contrasts, -1).reshape(len(start), 1, -1)
+        start = start.reshape(len(start), 1, contrasts * voxels)
     use = usable(inputs) if compiled is None else compiled
     run = _Simulate.apply if use else reference
     planes = run(inputs, start, shape, order).reshape(2, contrasts, voxels)
@@ -120,7 +122,7 @@ def saturation_signal(
 def _rows(
     acquisition: SaturationTransfer, pools: Pools, b0: Tensor, b1: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Order]:
-    """Inputs of the simulation: (row, contrast, voxel), (pool, 1, voxel), (step,), all float64."""
+    """Inputs of the simulation: (row, contrast, voxel), (pool, 1 or contrast, voxel), (step,), all float64."""
     told = functools.partial(acquisition.tensor, like=None)
     device = b0.device
 
@@ -164,13 +166,13 @@ def _rows(
         torch.cos(b1 * lock),
         torch.sin(b1 * lock),
     ]
-    size = (acquisition.contrasts, len(b0))
+    size = (acquisition.contrasts, b0.shape[-1])
     parts = [*transverse, *longitudinal, *detuning, *rate, *leaving, *source, *schedule]
     inputs = torch.stack([part.expand(size) for part in parts])
+    beginnings = (1, size[1]) if acquisition.initial == "previous" else size
+    start = torch.stack([part.expand(beginnings) for part in (torch.ones_like(b0), *fraction)])
     if acquisition.initial == "zero":
-        start = torch.zeros(count, 1, len(b0), dtype=torch.float64, device=device)
-    else:
-        start = torch.stack([torch.ones_like(b0), *(f.expand_as(b0) for f in fraction)])[:, None]
+        start = torch.zeros_like(start)
     order = Order(
         full,
         acquisition.pulses,
@@ -199,7 +201,9 @@ def reference(inputs: Tensor, start: Tensor, shape: Tensor, order: Order) -> Ten
     z = 2 * full
     pattern = _patterns(full, pools).to(inputs)
     locked, spoiled_pulses, spoiled = order.flags
-    state = torch.cat([torch.zeros(z, *start.shape[2:]).to(start), start[:, 0], torch.ones_like(start[:1, 0])])
+    state = torch.cat(
+        [torch.zeros(z, *start.shape[2:]).to(start), start[:, 0], torch.ones_like(start[:1, 0])]
+    )
     keep = torch.ones(n + 1, 1).to(state)
     keep[:z] = 0
     planes = []
@@ -212,8 +216,8 @@ def reference(inputs: Tensor, start: Tensor, shape: Tensor, order: Order) -> Ten
         return torch.einsum("vij,jv->iv", matrix, vector)
 
     def turn(vector: Tensor, first: int, cosine: Tensor, sine: Tensor) -> Tensor:
-        a, l = vector[first : first + full], vector[z : z + full]
-        turned = {first: cosine * a + sine * l, z: cosine * l - sine * a}
+        side, along = vector[first : first + full], vector[z : z + full]
+        turned = {first: cosine * side + sine * along, z: cosine * along - sine * side}
         x = turned.get(0, vector[:full])
         y = turned.get(full, vector[full:z])
         return torch.cat([x, y, turned[z], vector[z + full :]])

@@ -23,11 +23,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 16
+_ZERO, _ONE = np.int64(0), np.int64(1)  # a literal would get every function it goes to compiled anew
 _TERMS = 14  # at a norm of 1/2 the first term left out is 2e-17
 _MATH = {"reassoc", "contract", "arcp", "nsz"}
 
-# rows of the schedule, after the coefficients: offset and ω1 (rad/s), saturation rate over ω1², durations of a pulse and
-# of the free segments: recovery, delay between pulses, spoiling, excitation to echo (s), cosine and sine of the
+# rows of the schedule, after the coefficients: offset and ω1 (rad/s), saturation rate over ω1², durations of a pulse
+# and of the free segments: recovery, delay between pulses, spoiling, excitation to echo (s), cosine and sine of the
 # readout's flip angle, and of the angle of the effective field
 OFFSET, RF, LINE, PULSE, RECOVERY, DELAY, SPOIL, ECHO, COS, SIN, COS_LOCK, SIN_LOCK = range(12)
 _SEGMENTS = 4
@@ -80,6 +81,7 @@ _subtract_product = _on_rows(
 )
 _negative_product = _on_rows(lambda b, o, x, y: _negative(b, b.fmul(_load(b, x), _load(b, y))))
 _sum = _on_rows(lambda b, o, x, y: b.fadd(_load(b, x), _load(b, y)))
+_same = _on_rows(lambda b, o, x, y: _load(b, x))
 _difference = _on_rows(lambda b, o, x, y: b.fsub(_load(b, x), _load(b, y)))
 
 
@@ -148,7 +150,8 @@ def _fill(ws, row, count, value):
 
 @njit(fastmath=_MATH)
 def _copy(ws, to, source, count):
-    ws[to * LANES : (to + count) * LANES] = ws[source * LANES : (source + count) * LANES]
+    for i in range(count):
+        _same(ws, to + i, source + i, source)
 
 
 @njit
@@ -166,14 +169,14 @@ def _generate(ws, b, t, u, low, full, pools):
     z = 2 * full
     if low == 0:
         for i in range(full):
-            x, y, l = i, full + i, z + i
+            x, y, up = i, full + i, z + i
             _negative_product(ws, u + x, b + i, t + x)
             _subtract_product(ws, u + x, de + i, t + y)
             _negative_product(ws, u + y, b + i, t + y)
             _add_product(ws, u + y, de + i, t + x)
-            _add_product(ws, u + y, rf, t + l)
-            _negative_product(ws, u + l, tz + i, t + l)
-            _subtract_product(ws, u + l, rf, t + y)
+            _add_product(ws, u + y, rf, t + up)
+            _negative_product(ws, u + up, tz + i, t + up)
+            _subtract_product(ws, u + up, rf, t + y)
         for j in range(1, full):
             _add_product(ws, u, kk + j - 1, t + j)
             _add_product(ws, u + j, fk + j - 1, t)
@@ -200,21 +203,21 @@ def _generate_adjoint(ws, b, t, g, above, below, low, full, pools):
     z = 2 * full
     if low == 0:
         for i in range(full):
-            x, y, l = i, full + i, z + i
+            x, y, up = i, full + i, z + i
             _subtract_product(ws, g + i, above + x, t + x)
             _subtract_product(ws, g + i, above + y, t + y)
             _add_product(ws, g + de + i, above + y, t + x)
             _subtract_product(ws, g + de + i, above + x, t + y)
-            _add_product(ws, g + rf, above + y, t + l)
-            _subtract_product(ws, g + rf, above + l, t + y)
+            _add_product(ws, g + rf, above + y, t + up)
+            _subtract_product(ws, g + rf, above + up, t + y)
             _negative_product(ws, below + x, b + i, above + x)
             _add_product(ws, below + x, b + de + i, above + y)
             _negative_product(ws, below + y, b + i, above + y)
             _subtract_product(ws, below + y, b + de + i, above + x)
-            _subtract_product(ws, below + y, b + rf, above + l)
-            _subtract_product(ws, g + tz + i, above + l, t + l)
-            _negative_product(ws, below + l, b + tz + i, above + l)
-            _add_product(ws, below + l, b + rf, above + y)
+            _subtract_product(ws, below + y, b + rf, above + up)
+            _subtract_product(ws, g + tz + i, above + up, t + up)
+            _negative_product(ws, below + up, b + tz + i, above + up)
+            _add_product(ws, below + up, b + rf, above + y)
         for j in range(1, full):
             _add_product(ws, g + kk + j - 1, above, t + j)
             _add_product(ws, g + kk + j - 1, above + full, t + full + j)
@@ -289,7 +292,16 @@ def _multiply(ws, a, b, o, low, n):
     """Affine o = a b: first b, then a."""
     for r in range(low, n):
         for c in range(low, n + 1):
-            _dot(ws, o + r * (n + 1) + c, a + r * (n + 1) + low, 1, b + low * (n + 1) + c, n + 1, n - low, False)
+            _dot(
+                ws,
+                o + r * (n + 1) + c,
+                a + r * (n + 1) + low,
+                1,
+                b + low * (n + 1) + c,
+                n + 1,
+                n - low,
+                False,
+            )
         place = o + r * (n + 1) + n
         _sum(ws, place, place, a + r * (n + 1) + n)
 
@@ -299,7 +311,9 @@ def _add_multiplied(ws, a, b, o, low, n):
     """o += a b of linear parts, b's last column included: one half of a product's tangent."""
     for r in range(low, n):
         for c in range(low, n + 1):
-            _dot(ws, o + r * (n + 1) + c, a + r * (n + 1) + low, 1, b + low * (n + 1) + c, n + 1, n - low, True)
+            _dot(
+                ws, o + r * (n + 1) + c, a + r * (n + 1) + low, 1, b + low * (n + 1) + c, n + 1, n - low, True
+            )
 
 
 @njit(fastmath=_MATH)
@@ -351,9 +365,9 @@ def _exponential(ws, c, duration, e, keep, scratch, low, full, pools):
     for column in range(low, n + 1):
         _fill(ws, t, n, 0.0)
         if column < n:
-            _fill(ws, t + column, 1, 1.0)
+            _fill(ws, t + column, _ONE, 1.0)
         for r in range(low, n):
-            _copy(ws, e + r * (n + 1) + column, t + r, 1)
+            _copy(ws, e + r * (n + 1) + column, t + r, _ONE)
         for i in range(1, _TERMS + 1):
             if column == n and i == 1:
                 _fill(ws, u, n, 0.0)
@@ -403,10 +417,10 @@ def _exponential_tangent(ws, c, duration, e, scratch, shift, low, full, pools):
         _fill(ws, t, n, 0.0)
         _fill(ws, t + shift, n, 0.0)
         if column < n:
-            _fill(ws, t + column, 1, 1.0)
+            _fill(ws, t + column, _ONE, 1.0)
         for r in range(low, n):
-            _copy(ws, e + r * (n + 1) + column, t + r, 1)
-            _fill(ws, e + shift + r * (n + 1) + column, 1, 0.0)
+            _copy(ws, e + r * (n + 1) + column, t + r, _ONE)
+            _fill(ws, e + shift + r * (n + 1) + column, _ONE, 0.0)
         for i in range(1, _TERMS + 1):
             if column == n and i == 1:
                 _fill(ws, u, n, 0.0)
@@ -480,7 +494,7 @@ def _exponential_adjoint(ws, c, e, ge, gc, gd, scratch, low, full, pools):
     for column in range(low, w):
         _terms(ws, scaled, terms, column, low, full, pools)
         for r in range(low, n):
-            _copy(ws, above + r, ge + r * w + column, 1)
+            _copy(ws, above + r, ge + r * w + column, _ONE)
         for i in range(_TERMS, 0, -1):
             for k in range((above + low) * LANES, (above + n) * LANES):
                 ws[k] *= 1.0 / i
@@ -491,7 +505,7 @@ def _exponential_adjoint(ws, c, e, ge, gc, gd, scratch, low, full, pools):
                 _generate_adjoint(ws, scaled, terms + (i - 1) * n, gb, above, below, low, full, pools)
                 for r in range(low, n):
                     _sum(ws, above + r, below + r, ge + r * w + column)
-    _fill(ws, below, 1, 0.0)
+    _fill(ws, below, _ONE, 0.0)
     for k in range(count):
         _add_product(ws, gc + k, gb + k, h)
         _add_product(ws, below, gb + k, c + k)
@@ -505,7 +519,7 @@ def _terms(ws, scaled, terms, column, low, full, pools):
     n = 2 * full + pools
     _fill(ws, terms, n, 0.0)
     if column < n:
-        _fill(ws, terms + column, 1, 1.0)
+        _fill(ws, terms + column, _ONE, 1.0)
     for i in range(1, _TERMS + 1):
         t = terms + i * n
         if column == n and i == 1:
@@ -531,7 +545,7 @@ def _advance(ws, e, x, y, low, n):
         _dot(ws, y + r, e + r * (n + 1) + low, 1, x + low, 1, n - low, False)
         _sum(ws, y + r, y + r, e + r * (n + 1) + n)
     for r in range(low, n):
-        _copy(ws, x + r, y + r, 1)
+        _copy(ws, x + r, y + r, _ONE)
 
 
 @njit(fastmath=_MATH)
@@ -541,7 +555,7 @@ def _advance_tangent(ws, e, x, y, shift, low, n):
         _sum(ws, y + r, y + r, e + shift + r * (n + 1) + n)
         _dot(ws, y + r, e + r * (n + 1) + low, 1, x + shift + low, 1, n - low, True)
     for r in range(low, n):
-        _copy(ws, x + shift + r, y + r, 1)
+        _copy(ws, x + shift + r, y + r, _ONE)
     _advance(ws, e, x, y, low, n)
 
 
@@ -555,7 +569,7 @@ def _advance_adjoint(ws, e, x, g, ge, y, low, n):
     for q in range(low, n):
         _dot(ws, y + q, e + low * (n + 1) + q, n + 1, g + low, 1, n - low, False)
     for q in range(low, n):
-        _copy(ws, g + q, y + q, 1)
+        _copy(ws, g + q, y + q, _ONE)
 
 
 @njit(fastmath=_MATH)
@@ -569,8 +583,8 @@ def _turn(ws, x, first, cosine, sine, sign, y, full):
         _add_product(ws, y + 1, y, z)
         _product(ws, y + 2, cosine, z)
         _subtract_product(ws, y + 2, y, a)
-        _copy(ws, a, y + 1, 1)
-        _copy(ws, z, y + 2, 1)
+        _copy(ws, a, y + 1, _ONE)
+        _copy(ws, z, y + 2, _ONE)
 
 
 @njit(fastmath=_MATH)
@@ -588,8 +602,8 @@ def _turn_tangent(ws, x, first, cosine, sine, sign, y, shift, full):
         _subtract_product(ws, y + 2, y, a)
         _add_product(ws, y + 2, cosine, z + shift)
         _subtract_product(ws, y + 2, y + 3, a + shift)
-        _copy(ws, a + shift, y + 1, 1)
-        _copy(ws, z + shift, y + 2, 1)
+        _copy(ws, a + shift, y + 1, _ONE)
+        _copy(ws, z + shift, y + 2, _ONE)
     _turn(ws, x, first, cosine, sine, sign, y, full)
 
 
@@ -598,7 +612,7 @@ def _turn_adjoint(ws, x, g, first, cosine, sine, sign, gc, gs, y, full):
     """Of `_turn` on x (as it was before) with cotangent g: gc, gs += derivatives, g becomes that by x."""
     for v in range(LANES):
         ws[y * LANES + v] = sign * ws[sine * LANES + v]
-    _fill(ws, y + 3, 1, 0.0)
+    _fill(ws, y + 3, _ONE, 0.0)
     for i in range(full):
         a, z = first * full + i, 2 * full + i
         _add_product(ws, gc, g + a, x + a)
@@ -609,8 +623,8 @@ def _turn_adjoint(ws, x, g, first, cosine, sine, sign, gc, gs, y, full):
         _subtract_product(ws, y + 1, y, g + z)
         _product(ws, y + 2, cosine, g + z)
         _add_product(ws, y + 2, y, g + a)
-        _copy(ws, g + a, y + 1, 1)
-        _copy(ws, g + z, y + 2, 1)
+        _copy(ws, g + a, y + 1, _ONE)
+        _copy(ws, g + z, y + 2, _ONE)
     for v in range(LANES):
         ws[gs * LANES + v] += sign * ws[(y + 3) * LANES + v]
 
@@ -646,7 +660,9 @@ def _irradiate(ws, inputs, coefficients, step, full, pools):
 
 
 @njit(fastmath=_MATH)
-def _propagators(ws, table, c, shape, duration, free, pulse, keep, e, f, scratch, full, pools, pulses, readouts, flags):
+def _propagators(
+    ws, table, c, shape, duration, free, pulse, keep, e, f, scratch, full, pools, pulses, readouts, flags
+):
     """Propagators of the free segments of a contrast at ``free``, and of its pulse at ``pulse``.
 
     Those of the first steps of the pulse stay where ``keep`` rows separate them; the last is the pulse's. ``e`` and
@@ -667,11 +683,11 @@ def _propagators(ws, table, c, shape, duration, free, pulse, keep, e, f, scratch
         else:
             _irradiate(ws, table, c, shape[step], full, pools)
             time, low, to = duration, 0, e if step else pulse
-        _exponential(ws, c, time, to, 0, scratch, low, full, pools)
+        _exponential(ws, c, time, to, _ZERO, scratch, low, full, pools)
         if step > 0:
-            _multiply(ws, e, pulse, f, 0, n)
+            _multiply(ws, e, pulse, f, _ZERO, n)
             pulse += keep
-            _copy_matrix(ws, pulse, f, 0, n)
+            _copy_matrix(ws, pulse, f, _ZERO, n)
 
 
 @njit
@@ -706,7 +722,7 @@ def signal(inputs, start, shape, full, pulses, readouts, flags, begin, end, out)
     pools = start.shape[0]
     count, n = _coefficients(full, pools), 2 * full + pools
     size = n * (n + 1)
-    table, schedule = 0, count - 2
+    table, schedule = _ZERO, count - 2
     c = rows
     x, y = c + count, c + count + n
     duration = y + n + 4
@@ -721,21 +737,36 @@ def signal(inputs, start, shape, full, pulses, readouts, flags, begin, end, out)
     for first in range(begin, end, LANES):
         lanes = min(LANES, end - first)
         _fill(ws, x, n, 0.0)
-        _gather(start, 0, ws, x + z, first, lanes)
+        _gather(start, _ZERO, ws, x + z, first, lanes)
         for contrast in range(contrasts):
             _gather(inputs, contrast, ws, table, first, lanes)
             _propagators(
-                ws, table, c, shape, duration, free, pulse, 0, e, f, scratch, full, pools, pulses, readouts, flags
+                ws,
+                table,
+                c,
+                shape,
+                duration,
+                free,
+                pulse,
+                _ZERO,
+                e,
+                f,
+                scratch,
+                full,
+                pools,
+                pulses,
+                readouts,
+                flags,
             )
-            _advance(ws, free, x, y, _lowest(0, flags, full), n)
+            _advance(ws, free, x, y, _lowest(_ZERO, flags, full), n)
             for index in range(pulses):
                 if index:
-                    _advance(ws, gap, x, y, _lowest(1, flags, full), n)
+                    _advance(ws, gap, x, y, _lowest(_ONE, flags, full), n)
                 if locked:
-                    _turn(ws, x, 0, cosine, sine, 1.0, y, full)
-                _advance(ws, pulse, x, y, 0, n)
+                    _turn(ws, x, _ZERO, cosine, sine, 1.0, y, full)
+                _advance(ws, pulse, x, y, _ZERO, n)
                 if locked:
-                    _turn(ws, x, 0, cosine, sine, -1.0, y, full)
+                    _turn(ws, x, _ZERO, cosine, sine, -1.0, y, full)
                 if spoiled_pulses:
                     _fill(ws, x, z, 0.0)
             _fill(ws, x, z, 0.0)
@@ -745,8 +776,8 @@ def signal(inputs, start, shape, full, pulses, readouts, flags, begin, end, out)
                     out[0, contrast, first + v] = ws[(x + z) * LANES + v]
                     out[1, contrast, first + v] = 0.0
             for readout in range(readouts):
-                _turn(ws, x, 1, schedule + COS, schedule + SIN, 1.0, y, full)
-                _advance(ws, echo, x, y, 0, n)
+                _turn(ws, x, _ONE, schedule + COS, schedule + SIN, 1.0, y, full)
+                _advance(ws, echo, x, y, _ZERO, n)
                 if readout == 0:
                     for v in range(lanes):
                         out[0, contrast, first + v] = ws[x * LANES + v]
@@ -762,7 +793,7 @@ def tangent(inputs, start, shape, d_inputs, d_start, d_shape, full, pulses, read
     pools, steps = start.shape[0], len(shape)
     count, n = _coefficients(full, pools), 2 * full + pools
     size = n * (n + 1)
-    table, schedule = 0, count - 2
+    table, schedule = _ZERO, count - 2
     c = rows
     x, y = c + count, c + count + n
     duration = y + n + 4
@@ -777,14 +808,14 @@ def tangent(inputs, start, shape, d_inputs, d_start, d_shape, full, pulses, read
     cosine, sine = schedule + COS_LOCK, schedule + SIN_LOCK
     for first in range(begin, end, LANES):
         lanes = min(LANES, end - first)
-        for part in (0, shift):
+        for part in (_ZERO, shift):
             _fill(ws, x + part, n, 0.0)
-        _gather(start, 0, ws, x + z, first, lanes)
-        _gather(d_start, 0, ws, x + z + shift, first, lanes)
+        _gather(start, _ZERO, ws, x + z, first, lanes)
+        _gather(d_start, _ZERO, ws, x + z + shift, first, lanes)
         for contrast in range(contrasts):
             _gather(inputs, contrast, ws, table, first, lanes)
             _gather(d_inputs, contrast, ws, table + shift, first, lanes)
-            for part in (0, shift):
+            for part in (_ZERO, shift):
                 _prepare(ws, table + part, c + part, full, pools)
                 for v in range(LANES):
                     ws[(duration + part) * LANES + v] = ws[(schedule + part + PULSE) * LANES + v] / steps
@@ -800,18 +831,18 @@ def tangent(inputs, start, shape, d_inputs, d_start, d_shape, full, pulses, read
                     time, low, to = duration, 0, e if step else pulse
                 _exponential_tangent(ws, c, time, to, scratch, shift, low, full, pools)
                 if step > 0:
-                    _multiply_tangent(ws, e, pulse, f, shift, 0, n)
-                    _copy_matrix(ws, pulse, f, 0, n)
-                    _copy_matrix(ws, pulse + shift, f + shift, 0, n)
-            _advance_tangent(ws, free, x, y, shift, _lowest(0, flags, full), n)
+                    _multiply_tangent(ws, e, pulse, f, shift, _ZERO, n)
+                    _copy_matrix(ws, pulse, f, _ZERO, n)
+                    _copy_matrix(ws, pulse + shift, f + shift, _ZERO, n)
+            _advance_tangent(ws, free, x, y, shift, _lowest(_ZERO, flags, full), n)
             for index in range(pulses):
                 if index:
-                    _advance_tangent(ws, gap, x, y, shift, _lowest(1, flags, full), n)
+                    _advance_tangent(ws, gap, x, y, shift, _lowest(_ONE, flags, full), n)
                 if locked:
-                    _turn_tangent(ws, x, 0, cosine, sine, 1.0, y, shift, full)
-                _advance_tangent(ws, pulse, x, y, shift, 0, n)
+                    _turn_tangent(ws, x, _ZERO, cosine, sine, 1.0, y, shift, full)
+                _advance_tangent(ws, pulse, x, y, shift, _ZERO, n)
                 if locked:
-                    _turn_tangent(ws, x, 0, cosine, sine, -1.0, y, shift, full)
+                    _turn_tangent(ws, x, _ZERO, cosine, sine, -1.0, y, shift, full)
                 if spoiled_pulses or index + 1 == pulses:
                     _fill(ws, x, z, 0.0)
                     _fill(ws, x + shift, z, 0.0)
@@ -821,8 +852,8 @@ def tangent(inputs, start, shape, d_inputs, d_start, d_shape, full, pulses, read
                     out[0, contrast, first + v] = ws[(x + shift + z) * LANES + v]
                     out[1, contrast, first + v] = 0.0
             for readout in range(readouts):
-                _turn_tangent(ws, x, 1, schedule + COS, schedule + SIN, 1.0, y, shift, full)
-                _advance_tangent(ws, echo, x, y, shift, 0, n)
+                _turn_tangent(ws, x, _ONE, schedule + COS, schedule + SIN, 1.0, y, shift, full)
+                _advance_tangent(ws, echo, x, y, shift, _ZERO, n)
                 if readout == 0:
                     for v in range(lanes):
                         out[0, contrast, first + v] = ws[(x + shift) * LANES + v]
@@ -869,7 +900,20 @@ def _irradiate_adjoint(ws, inputs, gradient, g_inputs, step, lanes, full, pools)
 
 @njit(nogil=True, cache=True, fastmath=_MATH, error_model="numpy")
 def adjoint(
-    inputs, start, shape, cotangent, full, pulses, readouts, flags, stages, begin, end, g_inputs, g_start, g_shape
+    inputs,
+    start,
+    shape,
+    cotangent,
+    full,
+    pulses,
+    readouts,
+    flags,
+    stages,
+    begin,
+    end,
+    g_inputs,
+    g_start,
+    g_shape,
 ):
     """Gradients of sum(cotangent * signal); arguments as those of `signal`.
 
@@ -883,7 +927,7 @@ def adjoint(
     pools, steps = start.shape[0], len(shape)
     count, n = _coefficients(full, pools), 2 * full + pools
     size = n * (n + 1)
-    table, g_table = 0, rows
+    table, g_table = _ZERO, rows
     schedule, g_schedule = count - 2, rows + count - 2
     c, gc = 2 * rows, 2 * rows + count
     x, y = gc + count, gc + count + n
@@ -908,7 +952,7 @@ def adjoint(
     for first in range(begin, end, LANES):
         lanes = min(LANES, end - first)
         _fill(ws, x, n, 0.0)
-        _gather(start, 0, ws, x + z, first, lanes)
+        _gather(start, _ZERO, ws, x + z, first, lanes)
         _fill(ws, g, n, 0.0)
         for way in range(2 * contrasts - 1):  # forwards to the last contrast, and back
             contrast = way if way < contrasts else 2 * contrasts - 2 - way
@@ -917,23 +961,38 @@ def adjoint(
             _copy(ws, first_state + contrast * n, x, n)
             _gather(inputs, contrast, ws, table, first, lanes)
             _propagators(
-                ws, table, c, shape, duration, free, prefix, size, e, f, scratch, full, pools, pulses, readouts, flags
+                ws,
+                table,
+                c,
+                shape,
+                duration,
+                free,
+                prefix,
+                size,
+                e,
+                f,
+                scratch,
+                full,
+                pools,
+                pulses,
+                readouts,
+                flags,
             )
             at = tape
             _copy(ws, at, x, n)
-            _advance(ws, free, x, y, _lowest(0, flags, full), n)
+            _advance(ws, free, x, y, _lowest(_ZERO, flags, full), n)
             for index in range(pulses):
                 _copy(ws, at + n, x, n)
                 if index:
-                    _advance(ws, gap, x, y, _lowest(1, flags, full), n)
+                    _advance(ws, gap, x, y, _lowest(_ONE, flags, full), n)
                 _copy(ws, at + 2 * n, x, n)
                 if locked:
-                    _turn(ws, x, 0, cosine, sine, 1.0, y, full)
+                    _turn(ws, x, _ZERO, cosine, sine, 1.0, y, full)
                 _copy(ws, at + 3 * n, x, n)
-                _advance(ws, pulse, x, y, 0, n)
+                _advance(ws, pulse, x, y, _ZERO, n)
                 _copy(ws, at + 4 * n, x, n)
                 if locked:
-                    _turn(ws, x, 0, cosine, sine, -1.0, y, full)
+                    _turn(ws, x, _ZERO, cosine, sine, -1.0, y, full)
                 if spoiled_pulses or index + 1 == pulses:
                     _fill(ws, x, z, 0.0)
                 at += 4 * n
@@ -942,9 +1001,9 @@ def adjoint(
             _advance(ws, rest, x, y, z, n)
             for _ in range(readouts):
                 _copy(ws, at + n, x, n)
-                _turn(ws, x, 1, schedule + COS, schedule + SIN, 1.0, y, full)
+                _turn(ws, x, _ONE, schedule + COS, schedule + SIN, 1.0, y, full)
                 _copy(ws, at + 2 * n, x, n)
-                _advance(ws, echo, x, y, 0, n)
+                _advance(ws, echo, x, y, _ZERO, n)
                 if spoiled:
                     _fill(ws, x, z, 0.0)
                 at += 2 * n
@@ -953,7 +1012,7 @@ def adjoint(
             # back through the contrast
             _fill(ws, g_table, rows, 0.0)
             for matrix in range(g_free, g_pulse + size, size):
-                _clear(ws, matrix, 0, n)
+                _clear(ws, matrix, _ZERO, n)
             for readout in range(readouts - 1, -1, -1):
                 if spoiled:
                     _fill(ws, g, z, 0.0)
@@ -961,10 +1020,20 @@ def adjoint(
                     for v in range(lanes):
                         ws[g * LANES + v] += cotangent[0, contrast, first + v]
                         ws[(g + full) * LANES + v] += cotangent[1, contrast, first + v]
-                _advance_adjoint(ws, echo, at, g, g_echo, y, 0, n)
+                _advance_adjoint(ws, echo, at, g, g_echo, y, _ZERO, n)
                 at -= n
                 _turn_adjoint(
-                    ws, at, g, 1, schedule + COS, schedule + SIN, 1.0, g_schedule + COS, g_schedule + SIN, y, full
+                    ws,
+                    at,
+                    g,
+                    _ONE,
+                    schedule + COS,
+                    schedule + SIN,
+                    1.0,
+                    g_schedule + COS,
+                    g_schedule + SIN,
+                    y,
+                    full,
                 )
                 at -= n
             if readouts == 0:
@@ -976,16 +1045,16 @@ def adjoint(
                 if spoiled_pulses or index + 1 == pulses:
                     _fill(ws, g, z, 0.0)
                 if locked:
-                    _turn_adjoint(ws, at, g, 0, cosine, sine, -1.0, g_cosine, g_sine, y, full)
-                _advance_adjoint(ws, pulse, at - n, g, g_pulse, y, 0, n)
+                    _turn_adjoint(ws, at, g, _ZERO, cosine, sine, -1.0, g_cosine, g_sine, y, full)
+                _advance_adjoint(ws, pulse, at - n, g, g_pulse, y, _ZERO, n)
                 if locked:
-                    _turn_adjoint(ws, at - 2 * n, g, 0, cosine, sine, 1.0, g_cosine, g_sine, y, full)
+                    _turn_adjoint(ws, at - 2 * n, g, _ZERO, cosine, sine, 1.0, g_cosine, g_sine, y, full)
                 if index:
-                    _advance_adjoint(ws, gap, at - 3 * n, g, g_gap, y, _lowest(1, flags, full), n)
+                    _advance_adjoint(ws, gap, at - 3 * n, g, g_gap, y, _lowest(_ONE, flags, full), n)
                 at -= 4 * n
-            _advance_adjoint(ws, free, at, g, g_free, y, _lowest(0, flags, full), n)
+            _advance_adjoint(ws, free, at, g, g_free, y, _lowest(_ZERO, flags, full), n)
             # through the exponentials: the steps of the pulse backwards, then the free segments
-            _fill(ws, g_duration, 1, 0.0)
+            _fill(ws, g_duration, _ONE, 0.0)
             for part in range(steps + _SEGMENTS):
                 segment, step = part - steps, steps - 1 - part
                 to = g_pulse
@@ -1001,9 +1070,9 @@ def adjoint(
                     low, to = _lowest(segment, flags, full), g_free + segment * size
                 made = _exponential(ws, c, time, roots, size, scratch, low, full, pools)
                 if step > 0:
-                    _clear(ws, f, 0, n)
-                    _multiply_adjoint(ws, made, prefix + (step - 1) * size, g_pulse, f, e, 0, n)
-                    _copy_matrix(ws, g_pulse, e, 0, n)
+                    _clear(ws, f, _ZERO, n)
+                    _multiply_adjoint(ws, made, prefix + (step - 1) * size, g_pulse, f, e, _ZERO, n)
+                    _copy_matrix(ws, g_pulse, e, _ZERO, n)
                     to = f
                 _fill(ws, gc, count, 0.0)
                 _exponential_adjoint(ws, c, roots, to, gc, g_time, scratch, low, full, pools)

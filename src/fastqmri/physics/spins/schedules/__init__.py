@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from fastqmri.core import Schedule, UnknownNameError
-from fastqmri.physics.spins.schedules import fingerprinting, sequences
+from fastqmri.physics.spins.schedules import fingerprinting, saturation, sequences
 from fastqmri.physics.spins.schedules.published import Published
 
 __all__ = ["SCHEDULES", "Published", "schedule"]
 
-_ALL: tuple[Published, ...] = (*fingerprinting.SCHEDULES, *sequences.SCHEDULES)
+_ALL: tuple[Published, ...] = (
+    *fingerprinting.SCHEDULES,
+    *saturation.SCHEDULES,
+    *sequences.SCHEDULES,
+)
 SCHEDULES: dict[str, Published] = {published.name: published for published in _ALL}
 
 
