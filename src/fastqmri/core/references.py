@@ -21,31 +21,6 @@ REFERENCES: dict[str, str] = {
   year    = {2018},
   doi     = {10.1002/mrm.27221}
 }""",
-    "glang2020": """\
-@article{glang2020,
-  author  = {Glang, Felix and Deshmane, Anagha and Prokudin, Sergey and Martin, Florian and Herz, Kai and
-             Lindig, Tobias and Bender, Benjamin and Scheffler, Klaus and Zaiss, Moritz},
-  title   = {{DeepCEST} {3T}: robust {MRI} parameter determination and uncertainty quantification with neural
-             networks},
-  journal = {Magnetic Resonance in Medicine},
-  volume  = {84},
-  number  = {1},
-  pages   = {450--466},
-  year    = {2020},
-  doi     = {10.1002/mrm.28117}
-}""",
-    "henkelman1993": """\
-@article{henkelman1993,
-  author  = {Henkelman, R. Mark and Huang, Xuemei and Xiang, Qing-San and Stanisz, G. J. and Swanson, Scott D. and
-             Bronskill, Michael J.},
-  title   = {Quantitative interpretation of magnetization transfer},
-  journal = {Magnetic Resonance in Medicine},
-  volume  = {29},
-  number  = {6},
-  pages   = {759--766},
-  year    = {1993},
-  doi     = {10.1002/mrm.1910290607}
-}""",
     "kang2022": """\
 @article{kang2022,
   author  = {Kang, Beomgu and Kim, Byungjai and Park, HyunWook and Heo, Hye-Young},

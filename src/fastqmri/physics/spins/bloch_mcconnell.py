@@ -23,12 +23,13 @@ from torch import Tensor
 
 from fastqmri.core import SaturationTransfer
 from fastqmri.physics.signal.lineshapes import absorption
+from fastqmri.physics.spins.sequence import GYROMAGNETIC_RATIO
 from fastqmri.solvers import dispatch
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-GYROMAGNETIC = 267.52218744
+GYROMAGNETIC = 2e-6 * math.pi * GYROMAGNETIC_RATIO
 """Of the proton, in rad/s/µT."""
 _LOG = logging.getLogger(__name__)
 _OFFSET, _RF, _LINE, _PULSE, _RECOVERY, _DELAY, _SPOIL, _ECHO, _COS, _SIN, _COS_LOCK, _SIN_LOCK = range(12)
