@@ -13,19 +13,30 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import (
+    ActualFlipAngle,
     DiffusionWeighted,
+    DoubleAngle,
     InversionRecovery,
+    MagnetizationTransferRatio,
+    MagnetizationTransferSaturation,
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
+    MultiParameterMapping,
     VariableFlipAngle,
 )
 from fastqmri.physics.signal import (
+    ActualFlipAngleSignal,
     ComplexGradientEcho,
     DiffusionTensor,
+    DoubleAngleSignal,
     ExponentialDecay,
     InversionRecoverySignal,
+    MultiParameter,
+    PhaseEvolution,
     SignalModel,
     SpoiledGradientEcho,
+    TransferRatio,
+    TransferSaturation,
 )
 
 SHAPE = (5, 4, 3)
@@ -106,6 +117,11 @@ def truth(names: Sequence[str]) -> Tensor:
         "inversion_factor": 1.9 + 0 * ramp,
         "B0": 40 * ramp - 10,
         "phase": 1.0 - 0.5 * ramp,
+        "MTR": 20 + 30 * ramp,
+        "MTsat": 0.5 + 2 * ramp,
+        "PD": 1000 + 200 * ramp,
+        "S1": 1000 + 200 * ramp,
+        "S2": 800 + 200 * ramp,
         "Dxx": 1.7e-3 - 0.5e-3 * ramp,
         "Dyy": 0.5e-3 + 0 * ramp,
         "Dzz": 0.4e-3 + 0 * ramp,
@@ -209,6 +225,100 @@ def add_dwi(dataset: Dataset, subject: str = "01", session: str | None = None) -
     dataset.text(f"{name}.bval", " ".join(f"{b:g}" for b in B_VALUES) + "\n")
     rows = zip(*directions, strict=True)
     dataset.text(f"{name}.bvec", "".join(" ".join(f"{v:g}" for v in row) + "\n" for row in rows))
+
+
+def add_mtr(dataset: Dataset, subject: str = "01", session: str | None = None) -> None:
+    """Images without and with the MT pulse."""
+    acquisition = MagnetizationTransferRatio(mt_state=(False, True))
+    for image, on in zip(signal(TransferRatio(acquisition)), acquisition.mt_state, strict=True):
+        name = f"{_prefix(subject, session, 'anat')}_mt-{'on' if on else 'off'}_MTR"
+        dataset.image(name, image, {"MTState": on, **SCANNER})
+
+
+WEIGHTINGS = (("MTw", 1, True, 6.0, 0.028), ("PDw", 1, False, 6.0, 0.028), ("T1w", 2, False, 20.0, 0.018))
+"""(name, index of the flip angle, MT state, flip angle in deg, repetition time in s)."""
+
+
+def _weighting(on: bool, angle: float, repetition: float) -> dict[str, Any]:
+    return {"MTState": on, "FlipAngle": angle, "RepetitionTimeExcitation": repetition, **SCANNER}
+
+
+def add_mts(dataset: Dataset, subject: str = "01", session: str | None = None) -> None:
+    """MTw, PDw and T1w images; the B1+ map that `add_vfa` writes belongs to them too."""
+    _, indices, states, angles, repetitions = zip(*WEIGHTINGS, strict=True)
+    acquisition = MagnetizationTransferSaturation(
+        mt_state=states, flip_angle=tuple(np.deg2rad(angles)), repetition_time=repetitions
+    )
+    for i, image in enumerate(signal(TransferSaturation(acquisition))):
+        state = "on" if states[i] else "off"
+        name = f"{_prefix(subject, session, 'anat')}_flip-{indices[i]}_mt-{state}_MTS"
+        dataset.image(name, image, _weighting(states[i], angles[i], repetitions[i]))
+
+
+def add_mpm(dataset: Dataset, subject: str = "01", session: str | None = None) -> None:
+    """Echoes of MTw (three), PDw and T1w (four each), the weighting in ``acq``."""
+    images = [(*weighting, echo) for weighting in WEIGHTINGS for echo in range(1, 4 if weighting[2] else 5)]
+    acquisition = MultiParameterMapping(
+        echo_time=tuple(0.0023 * image[-1] for image in images),
+        flip_angle=tuple(np.deg2rad(image[3]) for image in images),
+        repetition_time=tuple(image[4] for image in images),
+        mt_state=tuple(image[2] for image in images),
+    )
+    for data, (name, index, on, angle, repetition, echo) in zip(
+        signal(MultiParameter(acquisition)), images, strict=True
+    ):
+        entities = f"acq-{name}_echo-{echo}_flip-{index}_mt-{'on' if on else 'off'}"
+        dataset.image(
+            f"{_prefix(subject, session, 'anat')}_{entities}_MPM",
+            data,
+            {"EchoTime": round(0.0023 * echo, 6), **_weighting(on, angle, repetition)},
+        )
+
+
+def add_afi(dataset: Dataset, subject: str = "01", session: str | None = None) -> None:
+    """Actual flip angle: repetition times of 20 and 100 ms, 60 degrees."""
+    acquisition = ActualFlipAngle(repetition_time=(0.02, 0.1), flip_angle=np.deg2rad(60))
+    for i, image in enumerate(signal(ActualFlipAngleSignal(acquisition))):
+        name = f"{_prefix(subject, session, 'fmap')}_acq-tr{i + 1}_TB1AFI"
+        sidecar = {"RepetitionTimeExcitation": acquisition.repetition_time[i], "FlipAngle": 60, **SCANNER}
+        dataset.image(name, image, sidecar)
+
+
+def add_dam(dataset: Dataset, subject: str = "01", session: str | None = None) -> None:
+    """Double angle: 60 and 120 degrees."""
+    acquisition = DoubleAngle(flip_angle=(np.deg2rad(60), np.deg2rad(120)))
+    for i, image in enumerate(signal(DoubleAngleSignal(acquisition))):
+        name = f"{_prefix(subject, session, 'fmap')}_flip-{i + 1}_TB1DAM"
+        dataset.image(name, image, {"FlipAngle": 60 * (i + 1), **SCANNER})
+
+
+def add_phases(
+    dataset: Dataset, subject: str = "01", session: str | None = None, *, difference: bool = True
+) -> None:
+    """Magnitudes of two echoes with their phase difference, or with the phase of each, in radians."""
+    times = (0.00492, 0.00738)
+    echoes = signal(PhaseEvolution(MultiEchoGradientEcho(echo_time=times)))
+    run = "" if difference else "_run-2"
+    prefix = f"{_prefix(subject, session, 'fmap')}{run}"
+    for i, image in enumerate(echoes):
+        dataset.image(f"{prefix}_magnitude{i + 1}", image.abs(), {"EchoTime": times[i], **SCANNER})
+        if not difference:
+            sidecar = {"EchoTime": times[i], "Units": "rad", **SCANNER}
+            dataset.image(f"{prefix}_phase{i + 1}", image.angle(), sidecar)
+    if difference:
+        sidecar = {"EchoTime1": times[0], "EchoTime2": times[1], "Units": "rad", **SCANNER}
+        dataset.image(f"{prefix}_phasediff", (echoes[1] * echoes[0].conj()).angle(), sidecar)
+
+
+def build_fields(root: Path) -> Dataset:
+    """One subject with scans of magnetisation transfer and of both fields, and one flip-angle scan."""
+    dataset = Dataset(root)
+    add_vfa(dataset, b1=None)
+    for add in (add_mtr, add_mts, add_mpm, add_afi, add_phases):
+        add(dataset)
+    add_phases(dataset, difference=False)
+    add_dam(dataset, "02")
+    return dataset
 
 
 def build(root: Path, *, compressed: bool = True) -> Dataset:

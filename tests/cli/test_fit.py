@@ -27,6 +27,12 @@ TOLERANCE = {
     "biexponential": {"f": 0.12, "T2short": 0.2, "T2long": 0.02, "M0": 0.03},
     "dti": {"Dxx": 0.01, "Dyy": 0.01, "Dzz": 0.01, "S0": 0.005},
     "adc": {"ADC": 0.04, "S0": 0.01},
+    "mtr": {"MTR": 0.02, "M0": 0.01},
+    "mtsat": {"MTsat": 0.05, "T1": 0.05, "M0": 0.03},
+    "mpm": {"PD": 0.03, "T1": 0.05, "T2star": 0.05, "MTsat": 0.06},
+    "b1-afi": {"B1": 0.02},
+    "b1-dam": {"B1": 0.02},
+    "b0": {},  # zero somewhere: only the claim can be held against it
     "ivim": {"f": 0.15, "D": 0.03, "Dstar": 0.25, "S0": 0.01},
     "qmt": {"F": 0.05, "kr": 0.1, "T2f": 0.05, "T2r": 0.05, "M0": 0.005},
     "qmt-yarnykh": {"F": 0.05, "kr": 0.1, "T2f": 0.05, "T2r": 0.05, "M0": 0.005},
@@ -37,6 +43,9 @@ TOLERANCE = {
 }
 # what tells two pools apart is a few percent of the signal
 SNR = {"qmt": 2000, "qmt-yarnykh": 2000, "qmt-bssfp": 2000}
+
+
+EXACT = ("mtr", "mtsat", "b1-afi", "b1-dam", "b0")
 
 
 @pytest.mark.parametrize("model", CATALOGUE)
@@ -82,7 +91,9 @@ def test_model_finds_the_truth(invoke, tmp_path, model):
         claimed = read_image(stem.with_name(f"{stem.name}_sd.nii.gz")).data.numpy()[good]
         # a normal error has a median of 0.67 of its standard deviation, and 1 % exceed 2.5 of it; the rest of
         # the allowance is for vials that decay before the second echo, whose phase may be off by a turn
-        assert 0.5 < np.median(np.abs(error) / claimed) < 0.85, name
+        # where there are as many unknowns as images, neighbouring pixels tell the noise, and in vials of a few
+        # pixels their edges count as some
+        assert (0.35 if model in EXACT else 0.5) < np.median(np.abs(error) / claimed) < 0.85, name
         assert np.mean(np.abs(error) > 2.5 * claimed) < 0.08, name
         if name in TOLERANCE[model]:
             assert np.median(np.abs(error / truth)) < TOLERANCE[model][name], name

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from physics.cases import diffusion, exchange, fingerprinting, magnetization_transfer, relaxometry, sequences
+from physics.cases import (
+    diffusion,
+    exchange,
+    fields,
+    fingerprinting,
+    magnetization_transfer,
+    relaxometry,
+    sequences,
+    transfer,
+)
 
 _FAMILIES = (
     relaxometry,
@@ -11,6 +20,8 @@ _FAMILIES = (
     fingerprinting,
     sequences,
     magnetization_transfer,
+    transfer,
+    fields,
 )
 CASES = tuple(case for family in _FAMILIES for case in family.CASES)
 BY_NAME = {case.name: case for case in CASES}

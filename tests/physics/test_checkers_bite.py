@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -42,8 +42,8 @@ class Wrapped(SignalModel):
     def separable(self) -> Separable | None:
         return self._ask("separable")
 
-    def log_linear(self) -> LogLinear | None:
-        return self._ask("log_linear")
+    def log_linear(self, known: Mapping[str, Tensor] | None = None) -> LogLinear | None:
+        return self._ask("log_linear", known)
 
 
 def faulty(case: Case, **faults: object) -> SignalModel:
@@ -186,7 +186,7 @@ def test_wrong_structure(value: float, slope: float, generator: torch.Generator)
     assert line is not None
     bent = replace(line, to_parameters=_scaled(line.to_parameters, value, slope))
     with pytest.raises(AssertionError, match="parameters"):
-        checks.check_log_linear(faulty(case, log_linear=lambda: bent), tissue(case, generator))
+        checks.check_log_linear(faulty(case, log_linear=lambda known: bent), tissue(case, generator))
 
 
 def test_wrong_basis(generator: torch.Generator) -> None:

@@ -48,7 +48,7 @@ def compiled(made: Problem, weight: Tensor | None) -> Solution:
     """The kernel that belongs to the model's structure, in the model's parameters."""
     separable = made.model.separable()
     if separable is None or separable.kind == "logarithmic":
-        line = made.model.log_linear()
+        line = made.model.log_linear(made.known)
         assert line is not None
         z = dispatch.fit_log_linear(made.data, weight, line.design, passes=1, iterations=60)
         return z.transformed(*line.to_parameters(z.x))

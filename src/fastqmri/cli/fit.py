@@ -234,6 +234,11 @@ def _with_phase(magnitude: Tensor, files: list[Path], grid: Grid) -> tuple[Tenso
         raise FileError(
             f"{which} holds complex values", "they have their phase already.", "Leave --phase out."
         )
+    if len(raw) == 1 and len(magnitude) == 2:
+        phase, remark = phase_in_radians(raw, files[0].name)
+        difference = f"{files[0].name} was taken for the phase difference of the two echoes."
+        both = torch.cat([torch.zeros_like(phase), phase])
+        return torch.polar(magnitude, both), [difference, *([remark] if remark else [])]
     if len(raw) != len(magnitude):
         raise ShapeError(
             f"{len(raw)} phase images for {len(magnitude)} magnitude images",

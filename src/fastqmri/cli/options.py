@@ -15,12 +15,17 @@ from typer.core import TyperCommand
 from fastqmri.core import (
     Acquisition,
     AcquisitionError,
+    ActualFlipAngle,
     BalancedMagnetizationTransfer,
     DiffusionWeighted,
+    DoubleAngle,
     InversionRecovery,
     LookLocker,
+    MagnetizationTransferRatio,
+    MagnetizationTransferSaturation,
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
+    MultiParameterMapping,
     Parameter,
     PulsedGradient,
     QuantitativeMagnetizationTransfer,
@@ -82,17 +87,30 @@ class Field:
         """The value for people, with its unit."""
         values = value if self.many else (value,)
         if self.dimension is None:
-            return ", ".join(str(v) for v in values)
+            return ", ".join(_word(v) for v in values)
         return ", ".join(format_quantity(v, self.dimension) for v in values)
 
     def write(self, value: Any) -> str:
         """The option that gives the value again, digits and all."""
         values = value if self.many else (value,)
         if self.dimension is None:
-            return f"{self.flag} {','.join(str(v) for v in values)}"
+            return f"{self.flag} {','.join(_word(v) for v in values)}"
         return f"{self.flag} {','.join(f'{v:.9g}{self.dimension.unit}' for v in values)}"
 
 
+def _word(value: Any) -> str:
+    return {True: "on", False: "off"}.get(value, str(value))
+
+
+_EACH = "one for each image, in the order of the images"
+_MT_STATE = Field("--mt-state", None, True, f"MT pulse on or off, {_EACH}: off,on.")
+_SPOILED = {
+    "flip_angle": Field("--flip-angle", ANGLE, True, f"Nominal flip angles, {_EACH}: 6,6,21deg."),
+    "repetition_time": Field(
+        "--repetition-time", TIME, True, f"Times between excitations, {_EACH}: 25,25,20ms."
+    ),
+    "mt_state": _MT_STATE,
+}
 FIELDS: dict[type[Acquisition], dict[str, Field]] = {
     VariableFlipAngle: {
         "flip_angle": Field(
@@ -173,6 +191,21 @@ FIELDS: dict[type[Acquisition], dict[str, Field]] = {
             True,
             "From the beginning of one gradient pulse to that of the other; one for all images, or for each.",
         ),
+    },
+    MagnetizationTransferRatio: {"mt_state": _MT_STATE},
+    MagnetizationTransferSaturation: _SPOILED,
+    MultiParameterMapping: {
+        "echo_time": Field("--echo-time", TIME, True, f"Echo times, {_EACH}. {_TIMES}"),
+        **_SPOILED,
+    },
+    ActualFlipAngle: {
+        "repetition_time": Field(
+            "--repetition-time", TIME, True, "Time after the excitation of each of the two images: 20,100ms."
+        ),
+        "flip_angle": Field("--flip-angle", ANGLE, False, "Nominal flip angle: 60deg."),
+    },
+    DoubleAngle: {
+        "flip_angle": Field("--flip-angle", ANGLE, True, "The two nominal flip angles: 60,120deg."),
     },
 }
 _SCHEDULE = {

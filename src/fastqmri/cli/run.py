@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from fastqmri.report import InputRecord, Verdict
 
 SOME_FAILED = 3
+_TRANSMIT = ("TB1AFI", "TB1DAM")
+"""Scans whose maps correct the others."""
 _LEAST_DIRECTIONS = 6
 
 
@@ -37,7 +40,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Map scans again that are done already.")] = False,
     threads: Annotated[int, typer.Option("--threads", help="Processor threads; 0 takes all.", min=0)] = 0,
 ) -> None:
-    """Map every VFA, IRT1, MESE, MEGRE and dwi scan of a BIDS dataset.
+    """Map every VFA, IRT1, MESE, MEGRE, MTR, MTS, MPM, TB1AFI, TB1DAM, dwi and B0 scan of a BIDS dataset.
 
     Writes a BIDS derivative dataset (maps, standard deviations, flags) and a report a scan.
     A run that was interrupted continues where it stopped when the command is given again.
@@ -79,7 +82,7 @@ def map_dataset(
     usable = [c for c in collections if c.problem is None]
     _print_plan(collections)
     if not usable:
-        why = "there are no VFA, IRT1, MESE, MEGRE or dwi images."
+        why = "there are none of the families that fastqmri models lists under BIDS."
         raise FileError(
             f"{root}: {len(collections)} scans found, none can be mapped",
             "the reasons are listed above." if collections else why,
@@ -88,6 +91,7 @@ def map_dataset(
     if dry_run:
         return True
     begin_derivatives(out_dir, root)
+    usable.sort(key=lambda collection: collection.suffix not in _TRANSMIT)  # others may want their maps
     results = Counter(_map(collection, out_dir, force) for collection in usable)
     results["skipped"] = len(collections) - len(usable)
     console.rule()
@@ -107,7 +111,8 @@ def entry_for(collection: Collection) -> Entry:
         directions = zip(acquisition.b_value, acquisition.b_vector or (), strict=False)
         weighted = {direction for b, direction in directions if b > 50}
         return entry("dti" if len(weighted) >= _LEAST_DIRECTIONS else "adc")
-    return next(e for e in CATALOGUE.values() if e.suffix == collection.suffix)
+    entries = [e for e in CATALOGUE.values() if e.suffix is not None and type(acquisition) is e.acquisition]
+    return next((e for e in entries if e.suffix == collection.suffix), entries[0])
 
 
 def _print_plan(collections: Sequence[Collection]) -> None:
@@ -140,9 +145,11 @@ def _is_element(name: str) -> bool:
 
 def _map(collection: Collection, out_dir: Path, force: bool) -> str:
     """Map one scan, whatever became of those before it; how it went, in a word or two."""
-    from fastqmri.io import write_json
+    from fastqmri.io import take_b1_map, write_json
 
     record = out_dir / "logs" / f"{collection.name}.json"
+    for text in take_b1_map(collection, out_dir):
+        say(f"{collection.name}: {text}")
     fingerprint = _fingerprint(collection)
     if not force and _is_done(record, fingerprint, out_dir):
         say(f"{collection.name}: done already")
@@ -193,7 +200,8 @@ def _records(collection: Collection) -> list[InputRecord]:
     from fastqmri.report import InputRecord
 
     root = collection.root
-    rows = [InputRecord(str(f.relative_to(root)), "image", "", "file name") for f in collection.files]
+    images = dict.fromkeys([*collection.files, *collection.phase_files])
+    rows = [InputRecord(str(f.relative_to(root)), "image", "", "file name") for f in images]
     rows += [InputRecord(r.file, r.quantity, r.value, r.source) for r in collection.provenance]
     for role, path in (("B1+ map", collection.b1_map), ("mask", collection.mask)):
         if path is not None:
@@ -205,8 +213,11 @@ def _fingerprint(collection: Collection) -> str:
     """What the maps of a scan depend on: the images, their companions, the acquisition, and this version."""
     from fastqmri import __version__
 
-    files = [*collection.files, *(p for p in (collection.b1_map, collection.mask) if p is not None)]
-    state = [(str(f.relative_to(collection.root)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    companions = [path for path in (collection.b1_map, collection.mask) if path is not None]
+    files = dict.fromkeys(
+        [*collection.files, *collection.phase_files, *collection.imaginary_files, *companions]
+    )
+    state = [(os.path.relpath(f, collection.root), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     content = json.dumps([__version__, state, repr(collection.acquisition)])
     return hashlib.sha256(content.encode()).hexdigest()
 

@@ -24,6 +24,7 @@ from fastqmri.core.errors import (
     UnknownNameError,
 )
 from fastqmri.core.estimator import Estimator
+from fastqmri.core.field_mapping import ActualFlipAngle, DoubleAngle
 from fastqmri.core.fingerprinting import Fingerprinting
 from fastqmri.core.magnetization_transfer import (
     BalancedMagnetizationTransfer,
@@ -33,14 +34,21 @@ from fastqmri.core.measurement import Measurement
 from fastqmri.core.parameters import NOT_ESTIMATED, Flag, Parameter, ParameterMap, ParameterMaps
 from fastqmri.core.pulsed_gradient import PulsedGradient
 from fastqmri.core.saturation import SaturationTransfer, ZSpectrum
+from fastqmri.core.transfer import (
+    MagnetizationTransferRatio,
+    MagnetizationTransferSaturation,
+    MultiParameterMapping,
+)
 
 __all__ = [
     "NOT_ESTIMATED",
     "Acquisition",
     "AcquisitionError",
+    "ActualFlipAngle",
     "BalancedMagnetizationTransfer",
     "DataError",
     "DiffusionWeighted",
+    "DoubleAngle",
     "Estimator",
     "FastqmriError",
     "FileError",
@@ -48,9 +56,12 @@ __all__ = [
     "Flag",
     "InversionRecovery",
     "LookLocker",
+    "MagnetizationTransferRatio",
+    "MagnetizationTransferSaturation",
     "Measurement",
     "MultiEchoGradientEcho",
     "MultiEchoSpinEcho",
+    "MultiParameterMapping",
     "OutputError",
     "Parameter",
     "ParameterMap",

@@ -6,7 +6,7 @@ Numbers are in the package's units (seconds, radians, s/mm²). Strings carry the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 import torch
@@ -76,6 +76,8 @@ class Acquisition(BaseModel):
     varies: ClassVar[str]
     """Name of the field that changes from contrast to contrast."""
     least_contrasts: ClassVar[int] = 2
+    continuous: ClassVar[bool] = True
+    """Whether images between those measured can be imagined: a curve over what varies."""
     _live: dict[str, Tensor] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **fields: Any) -> None:
@@ -205,6 +207,29 @@ class Schedule(Acquisition):
         return ", ".join(parts)
 
 
+def require_spoiled(flip_angles: Sequence[float], repetition_times: Sequence[float]) -> None:
+    """Refuse what no train of spoiled gradient echoes has: large angles only, or seconds between excitations.
+
+    Raises:
+        PlausibilityError: a mix-up of units.
+    """
+    smallest, longest = min(flip_angles), max(repetition_times)
+    if smallest >= 1:  # 1 deg taken for 1 rad, which is 57 deg
+        raise PlausibilityError(
+            f"smallest FlipAngle = {smallest:g} rad",
+            f"a spoiled gradient echo takes small flip angles too, and {format_quantity(smallest, ANGLE)} "
+            "is none; it reads like degrees where radians belong.",
+            "Give FlipAngle in rad, or with its unit.",
+        )
+    if longest > 2:
+        raise PlausibilityError(
+            f"RepetitionTime = {longest:g} s",
+            "between the excitations of a spoiled gradient echo pass milliseconds; "
+            "it reads like milliseconds where seconds belong.",
+            "Give RepetitionTime in s, or with its unit.",
+        )
+
+
 class VariableFlipAngle(Acquisition):
     """Spoiled gradient echo at several flip angles, one repetition time (BIDS ``VFA``).
 
@@ -219,21 +244,7 @@ class VariableFlipAngle(Acquisition):
 
     @model_validator(mode="after")
     def _spoiled(self) -> VariableFlipAngle:
-        smallest = min(self.flip_angle)
-        if smallest >= 1:  # 1 deg taken for 1 rad, which is 57 deg
-            raise PlausibilityError(
-                f"smallest FlipAngle = {smallest:g} rad",
-                f"a spoiled gradient echo takes small flip angles too, and {format_quantity(smallest, ANGLE)} "
-                "is none; it reads like degrees where radians belong.",
-                "Give FlipAngle in rad, or with its unit.",
-            )
-        if self.repetition_time > 2:
-            raise PlausibilityError(
-                f"RepetitionTime = {self.repetition_time:g} s",
-                "between the excitations of a spoiled gradient echo pass milliseconds; "
-                "it reads like milliseconds where seconds belong.",
-                "Give RepetitionTime in s, or with its unit.",
-            )
+        require_spoiled(self.flip_angle, (self.repetition_time,))
         return self
 
 

@@ -590,6 +590,110 @@ REFERENCES: dict[str, str] = {
   year    = {2023},
   doi     = {10.1109/MSP.2023.3236483}
 }""",
+    "abdulrahman2007": """\
+@article{abdulrahman2007,
+  author  = {Abdul-Rahman, Hussein S. and Gdeisat, Munther A. and Burton, David R. and Lalor, Michael J. and
+             Lilley, Francis and Moore, Christopher J.},
+  title   = {Fast and robust three-dimensional best path phase unwrapping algorithm},
+  journal = {Applied Optics},
+  volume  = {46},
+  number  = {26},
+  pages   = {6623--6635},
+  year    = {2007},
+  doi     = {10.1364/AO.46.006623}
+}""",
+    "dathe2010": """\
+@article{dathe2010,
+  author  = {Dathe, Henning and Helms, Gunther},
+  title   = {Exact algebraization of the signal equation of spoiled gradient echo {MRI}},
+  journal = {Physics in Medicine and Biology},
+  volume  = {55},
+  number  = {15},
+  pages   = {4231--4245},
+  year    = {2010},
+  doi     = {10.1088/0031-9155/55/15/003}
+}""",
+    "helms2008": """\
+@article{helms2008,
+  author  = {Helms, Gunther and Dathe, Henning and Kallenberg, Kai and Dechent, Peter},
+  title   = {High-resolution maps of magnetization transfer with inherent correction for {RF} inhomogeneity
+             and {T1} relaxation obtained from {3D} {FLASH} {MRI}},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {60},
+  number  = {6},
+  pages   = {1396--1407},
+  year    = {2008},
+  doi     = {10.1002/mrm.21732}
+}""",
+    "herraez2002": """\
+@article{herraez2002,
+  author  = {Herráez, Miguel Arevallilo and Burton, David R. and Lalor, Michael J. and Gdeisat, Munther A.},
+  title   = {Fast two-dimensional phase-unwrapping algorithm based on sorting by reliability following a
+             noncontinuous path},
+  journal = {Applied Optics},
+  volume  = {41},
+  number  = {35},
+  pages   = {7437--7444},
+  year    = {2002},
+  doi     = {10.1364/AO.41.007437}
+}""",
+    "insko1993": """\
+@article{insko1993,
+  author  = {Insko, Erik K. and Bolinger, Lizann},
+  title   = {Mapping of the radiofrequency field},
+  journal = {Journal of Magnetic Resonance, Series A},
+  volume  = {103},
+  number  = {1},
+  pages   = {82--85},
+  year    = {1993},
+  doi     = {10.1006/jmra.1993.1133}
+}""",
+    "schneider1991": """\
+@article{schneider1991,
+  author  = {Schneider, Erika and Glover, Gary},
+  title   = {Rapid in vivo proton shimming},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {18},
+  number  = {2},
+  pages   = {335--347},
+  year    = {1991},
+  doi     = {10.1002/mrm.1910180208}
+}""",
+    "weiskopf2013": """\
+@article{weiskopf2013,
+  author  = {Weiskopf, Nikolaus and Suckling, John and Williams, Guy and Correia, Marta M. and
+             Inkster, Becky and Tait, Roger and Ooi, Cinly and Bullmore, Edward T. and Lutti, Antoine},
+  title   = {Quantitative multi-parameter mapping of {R1}, {PD*}, {MT}, and {R2*} at {3T}: a multi-center
+             validation},
+  journal = {Frontiers in Neuroscience},
+  volume  = {7},
+  pages   = {95},
+  year    = {2013},
+  doi     = {10.3389/fnins.2013.00095}
+}""",
+    "wolff1989": """\
+@article{wolff1989,
+  author  = {Wolff, Steven D. and Balaban, Robert S.},
+  title   = {Magnetization transfer contrast ({MTC}) and tissue water proton relaxation in vivo},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {10},
+  number  = {1},
+  pages   = {135--144},
+  year    = {1989},
+  doi     = {10.1002/mrm.1910100113}
+}""",
+    "yarnykh2007": """\
+@article{yarnykh2007,
+  author  = {Yarnykh, Vasily L.},
+  title   = {Actual flip-angle imaging in the pulsed steady state: a method for rapid three-dimensional mapping
+             of the transmitted radiofrequency field},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {57},
+  number  = {1},
+  pages   = {192--200},
+  year    = {2007},
+  doi     = {10.1002/mrm.21120}
+}""",
 }
 """Key -> BibTeX entry (UTF-8); keys are first author and year."""
 

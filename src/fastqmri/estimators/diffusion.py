@@ -1,4 +1,4 @@
-"""Linear least squares of the logarithms: tensors and apparent diffusion coefficients."""
+"""Linear least squares of the logarithms: for every model whose logarithm is linear."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ def ordinary(model: SignalModel, data: Tensor, weights: Tensor | None, known: di
 
     Source: Basser 1994.
     """
-    del known
-    beta, covariance = _regress(model, data, weights, None)
-    return _solution(model, data, weights, beta, covariance)
+    beta, covariance = _regress(model, data, weights, known, None)
+    return _solution(model, data, weights, known, beta, covariance)
 
 
 @widens
@@ -45,24 +44,27 @@ def iteratively_reweighted(
 def _reweighted(
     model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor], *, passes: int
 ) -> Solution:
-    del known
-    structure = model.log_linear()
+    structure = model.log_linear(known)
     assert structure is not None
     if dispatch.usable(data):
         z = dispatch.fit_log_linear(data, weights, structure.design, passes=passes)
         return structure.parameters_of(z)
     data = data.double()
-    beta, covariance = _regress(model, data, weights, None)
+    beta, covariance = _regress(model, data, weights, known, None)
     for _ in range(passes):
         predicted = torch.exp(structure.design.to(data) @ beta)
-        beta, covariance = _regress(model, data, weights, predicted)
-    return _solution(model, data, weights, beta, covariance)
+        beta, covariance = _regress(model, data, weights, known, predicted)
+    return _solution(model, data, weights, known, beta, covariance)
 
 
 def _regress(
-    model: SignalModel, data: Tensor, weights: Tensor | None, predicted: Tensor | None
+    model: SignalModel,
+    data: Tensor,
+    weights: Tensor | None,
+    known: dict[str, Tensor],
+    predicted: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    structure = model.log_linear()
+    structure = model.log_linear(known)
     assert structure is not None
     design = structure.design.to(data)
     used = torch.ones_like(data) if weights is None else weights
@@ -75,9 +77,14 @@ def _regress(
 
 
 def _solution(
-    model: SignalModel, data: Tensor, weights: Tensor | None, beta: Tensor, covariance: Tensor
+    model: SignalModel,
+    data: Tensor,
+    weights: Tensor | None,
+    known: dict[str, Tensor],
+    beta: Tensor,
+    covariance: Tensor,
 ) -> Solution:
-    structure = model.log_linear()
+    structure = model.log_linear(known)
     assert structure is not None
     residuals = (data - torch.exp(structure.design.to(data) @ beta)) ** 2
     residual = (residuals if weights is None else weights * residuals).sum(0)

@@ -88,7 +88,7 @@ def _by_structure(
                 sine, cosine = torch.sin(angle), torch.cos(angle)
             z = dispatch.fit_rational(data, weights, sine, cosine, separable.bounds)
         return z.transformed(*separable.to_parameters(z.x))
-    logarithmic = model.log_linear()
+    logarithmic = model.log_linear(known)
     if logarithmic is not None:
         z = dispatch.fit_log_linear(data, weights, logarithmic.design, passes=1, iterations=60)
         return logarithmic.parameters_of(z)

@@ -95,7 +95,8 @@ def screen(
     for name, value in values.items():
         bad_known |= ~_within(value, _parameter(model, name))
     needed = len(model.estimated) // (2 if model.complex_valued else 1)
-    usable = (judged.samples >= max(needed, 2)) & ~judged.constant & ~bad_known
+    usable = (judged.samples >= max(needed, 2)) & ~bad_known
+    usable &= (judged.peak > 0) if model.may_be_constant else ~judged.constant
     judged.flags[~usable] |= int(Flag.INVALID_INPUT)
     good = judged.good
     weights = None if good is None else good.double()

@@ -29,6 +29,9 @@ _Solver = TypeVar("_Solver", bound=Callable[..., Solution])
 Solve = Callable[[SignalModel, Tensor, "Tensor | None", "dict[str, Tensor]"], Solution]
 """(model, data (contrast, voxel), weights or None, known maps (voxel)) -> the model's estimated parameters."""
 
+Finish = Callable[[ParameterMaps, Measurement, SignalModel], ParameterMaps]
+"""(maps, what they were made from, the model) -> maps that know of their neighbours."""
+
 _Index = slice | Tensor
 _LEAST_PEAK_SNR = 3.0
 _MISFIT_FACTOR = 5.0
@@ -61,6 +64,7 @@ class Voxelwise:
             latter needs the noise level, from the measurement or from the background of the images.
         chunk: voxels a batch.
         progress: called with (voxels done, voxels in all).
+        finish: what is done to the maps at the end, where voxels depend on their neighbours.
     """
 
     model: SignalModel
@@ -69,6 +73,7 @@ class Voxelwise:
     noise: str = "gaussian"
     chunk: int = CHUNK
     progress: Callable[[int, int], None] | None = None
+    finish: Finish | None = None
 
     def estimate(self, measurement: Measurement) -> ParameterMaps:
         """Estimate the parameters of every voxel inside the mask.
@@ -76,10 +81,11 @@ class Voxelwise:
         Raises:
             AcquisitionError: the measurement was not made with this model's acquisition.
             UnknownNameError: a known map that the model does not have.
-            DataError: Rician fitting without a noise level.
+            DataError: Rician fitting without a noise level, or images that contradict the acquisition.
         """
         with dispatch.own_threads():
-            return self._estimate(measurement)
+            maps = self._estimate(measurement)
+        return maps if self.finish is None else self.finish(maps, measurement, self.model)
 
     def _estimate(self, measurement: Measurement) -> ParameterMaps:
         self._check(measurement)
@@ -155,6 +161,11 @@ class Voxelwise:
                 f"this model describes {wanted} images.",
                 "Take the magnitude, give magnitude and phase, or choose the other form of the model.",
             )
+        if type(self.model).examine is not SignalModel.examine:
+            data = measurement.data.flatten(1)
+            finite = torch.isfinite(data).all(0)
+            mask = measurement.mask
+            self.model.examine(data[:, finite if mask is None else finite & mask.flatten()])
 
     def _rician_noise(self, measurement: Measurement) -> float:
         if measurement.data.is_complex():

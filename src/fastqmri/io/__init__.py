@@ -1,7 +1,7 @@
 """Files in and out: the only floor that knows them."""
 
 from fastqmri.io.atomic import atomic, write_json, write_text
-from fastqmri.io.bids import Collection, Dataset, find_collections
+from fastqmri.io.bids import Collection, Dataset, find_collections, take_b1_map
 from fastqmri.io.derivatives import begin_derivatives, write_derivatives, write_plain
 from fastqmri.io.gradients import read_diffusion, read_gradients
 from fastqmri.io.maps import FILE_NAMES, Estimation, acquisition_fields
@@ -53,6 +53,7 @@ __all__ = [
     "read_map",
     "read_mask",
     "read_schedule",
+    "take_b1_map",
     "validate",
     "write_derivatives",
     "write_image",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,19 +13,42 @@ import torch
 
 from fastqmri.core import Acquisition, FastqmriError, FileError, Measurement, ShapeError
 from fastqmri.io.companions import find_b1_map, find_mask
-from fastqmri.io.names import parse_name
+from fastqmri.io.names import INDICES, parse_name
 from fastqmri.io.nifti import Grid, read_images, read_mask
 from fastqmri.io.phase import phase_in_radians
 from fastqmri.io.plain import load_b1, require_count
 from fastqmri.io.protocols import read_protocol
 from fastqmri.io.sidecars import Record, SidecarReader, read_json
 
-VARIES = {"VFA": "flip", "IRT1": "inv", "MESE": "echo", "MEGRE": "echo", "dwi": None}
-"""Suffix of a scan -> the entity that numbers its images; None where they are one 4D file."""
-_FOLDERS = {"anat": ("VFA", "IRT1", "MESE", "MEGRE"), "dwi": ("dwi",)}
+VARIES: dict[str, tuple[str, ...]] = {
+    "VFA": ("flip",),
+    "IRT1": ("inv",),
+    "MESE": ("echo",),
+    "MEGRE": ("echo",),
+    "MTR": ("mt",),
+    "MTS": ("flip", "mt", "echo"),
+    "MPM": ("flip", "mt", "echo"),
+    "dwi": (),
+    "TB1DAM": ("flip",),
+    "TB1AFI": (),
+    "phasediff": (),
+}
+"""Suffix of a scan -> the entities that tell its images apart; none where they are one 4D file."""
+_FOLDERS = {
+    "anat": ("VFA", "IRT1", "MESE", "MEGRE", "MTR", "MTS", "MPM"),
+    "dwi": ("dwi",),
+    "fmap": ("TB1DAM", "TB1AFI", "phasediff", "phase1", "phase2", "magnitude1", "magnitude2"),
+}
+_WEIGHTING = re.compile("PDw|T1w|MTw")
+_VARYING_LABELS = {"TB1AFI": re.compile("tr[0-9]+"), "MTS": _WEIGHTING, "MPM": _WEIGHTING}
+"""Suffix of a scan -> beginning of the ``acq`` label that tells its images apart."""
+_PHASES, _MAGNITUDES = ("phasediff", "phase1", "phase2"), ("magnitude1", "magnitude2")
+"""Suffixes of the images of one field map; the scan goes by the first."""
+_TAKES_B1 = ("VFA", "MTS", "MPM")
 _ENDINGS = (".nii", ".nii.gz")
 
 _Key = tuple[tuple[str, str | int], ...]
+_Place = tuple[tuple[str, int, str], ...]
 
 
 @dataclass
@@ -38,14 +62,15 @@ class Collection:
         suffix: BIDS suffix ("VFA").
         datatype: folder ("anat").
         entities: those that all images share.
-        files: magnitude (or real) images in the order of their index, or one 4D file.
+        files: magnitude (or real) images in the order of their index, or one 4D file; the phase images of a field
+            map without magnitudes.
         acquisition: what the scanner was told; None if there is a problem.
         phase_files: phase images in the same order; empty if there are none.
         imaginary_files: imaginary images, where ``files`` are the real ones.
         provenance: where every number came from.
         warnings: what was assumed; `load` adds what it had to assume.
         constants: sidecar fields that all images share.
-        b1_map: B1+ map for a VFA scan, or None.
+        b1_map: B1+ map for a scan that takes one, or None.
         mask: brain mask on the same voxels, or None.
         problem: why the scan can't be used, or None.
         used: every image that `load` read.
@@ -100,12 +125,15 @@ class Collection:
                 "Find it with find_collections.",
             )
         data, grid = read_images(self.files)
-        require_count(data, self.acquisition, self.files)
         self.used = [*self.files]
-        if complex or self.imaginary_files:
-            data = self._complex(data, grid)
-        if data.is_complex() and not complex:
-            data = data.abs()
+        if self.suffix == _PHASES[0]:
+            data = self._phases(data, grid)
+        else:
+            require_count(data, self.acquisition, self.files)
+            if complex or self.imaginary_files:
+                data = self._complex(data, grid)
+            if data.is_complex() and not complex:
+                data = data.abs()
         path = mask or self.mask
         inside = None if path is None else read_mask(path, grid)
         known, notes = ({}, []) if self.b1_map is None else load_b1(self.b1_map, grid, inside)
@@ -131,12 +159,28 @@ class Collection:
         self._warn([note] if note else [])
         return torch.polar(data, phase)
 
-    def _further(self, files: list[Path], data: torch.Tensor, grid: Grid) -> torch.Tensor:
+    def _phases(self, data: torch.Tensor, grid: Grid) -> torch.Tensor:
+        """Complex echoes of a field map: of a phase difference the first has no phase."""
+        alone = self.files == self.phase_files
+        raw = data if alone else self._further(self.phase_files, None, grid)
+        units = SidecarReader(self.root).read(self.phase_files[0]).text("Units")
+        phase, note = phase_in_radians(raw, self.phase_files[0].name, units=units)
+        self._warn([note] if note else [])
+        magnitude = torch.ones_like(phase) if alone else data
+        if alone:
+            self._warn(["There are no magnitudes: all voxels count alike, and no background is masked out."])
+        if len(phase) == 1:
+            phase = torch.cat([torch.zeros_like(phase), phase])
+        if len(magnitude) == 1:
+            magnitude = magnitude.expand_as(phase)
+        return torch.polar(magnitude, phase)
+
+    def _further(self, files: list[Path], data: torch.Tensor | None, grid: Grid) -> torch.Tensor:
         """Further parts of the same images."""
         self.used += files
         part, part_grid = read_images(files)
         grid.require(part_grid)
-        if part.shape != data.shape:
+        if data is not None and part.shape != data.shape:
             raise ShapeError(
                 f"{part.shape[0]} volumes with {files[0].name}, {data.shape[0]} with {self.files[0].name}",
                 "every image needs both parts.",
@@ -212,14 +256,20 @@ class Dataset:
             session = folder.name.removeprefix("ses-") if folder is not subject else None
             for datatype, suffixes in _FOLDERS.items():
                 for (suffix, shared), files in sorted(_group(folder / datatype, suffixes).items(), key=str):
+                    if suffix == _PHASES[0] and not any(_suffix(path) in _PHASES for path in files):
+                        continue  # magnitudes of a map that the scanner made
                     scan = Collection(self.root, label, session, suffix, datatype, dict(shared), files)
                     yield self._collect(scan)
 
     def _collect(self, collection: Collection) -> Collection:
         """Fill a collection from its files; what goes wrong becomes its problem."""
         try:
-            _sort_files(collection)
-            protocol = read_protocol(collection.suffix, collection.files, self.reader)
+            if collection.suffix == _PHASES[0]:
+                _sort_field_map(collection)
+            else:
+                _sort_files(collection)
+            described = collection.phase_files if collection.suffix == _PHASES[0] else collection.files
+            protocol = read_protocol(collection.suffix, described, self.reader)
             collection.acquisition = protocol.acquisition
             collection.provenance = protocol.records
             collection.constants = protocol.constants
@@ -231,11 +281,27 @@ class Dataset:
 
     def _find_companions(self, collection: Collection) -> None:
         folder = collection.files[0].parent.parent.relative_to(self.root)
-        if collection.suffix == "VFA":
+        if collection.suffix in _TAKES_B1:
             collection.b1_map, notes = find_b1_map(collection.files, self.reader, folder)
             collection.warnings += notes
         collection.mask, notes = find_mask(collection.files[0], self.root, folder)
         collection.warnings += notes
+
+
+def take_b1_map(collection: Collection, derivatives: Path) -> list[str]:
+    """Give a scan without a B1+ map the one that was made before, if there is one; what was done, for people.
+
+    Args:
+        collection: of a family that takes such a map; others are left alone.
+        derivatives: root of a derivative dataset that holds computed maps.
+    """
+    if collection.suffix not in _TAKES_B1 or collection.b1_map is not None:
+        return []
+    folder = collection.files[0].parent.parent.relative_to(collection.root)
+    reader = SidecarReader(collection.root)
+    collection.b1_map, notes = find_b1_map(collection.files, reader, folder, (derivatives,))
+    collection.warnings += notes
+    return [] if collection.b1_map is None else [f"B1+ map: {collection.b1_map.name}", *notes]
 
 
 def find_collections(root: Path | str, participants: Iterable[str] | None = None) -> list[Collection]:
@@ -259,10 +325,47 @@ def _group(folder: Path, suffixes: tuple[str, ...]) -> dict[tuple[str, _Key], li
         name = parse_name(path)
         if name is None or name.suffix not in suffixes or name.extension not in _ENDINGS:
             continue
-        differing = (VARIES[name.suffix], "part")
-        shared = tuple((key, value) for key, value in name.entities.items() if key not in differing)
-        groups[name.suffix, shared].append(path)
+        suffix = _PHASES[0] if name.suffix in (*_PHASES, *_MAGNITUDES) else name.suffix
+        groups[suffix, _shared(name.entities, suffix)].append(path)
     return groups
+
+
+def _suffix(path: Path) -> str:
+    name = parse_name(path)
+    return "" if name is None else name.suffix
+
+
+def _shared(entities: Mapping[str, str | int], suffix: str) -> _Key:
+    """The entities that all images of a scan have in common."""
+    shared = {}
+    for key, value in entities.items():
+        if key in (*VARIES[suffix], "part"):
+            continue
+        if key == "acq" and suffix in _VARYING_LABELS:
+            value = _without_prefix(str(value), _VARYING_LABELS[suffix])
+            if not value:
+                continue
+        shared[key] = value
+    return tuple(shared.items())
+
+
+def _without_prefix(label: str, prefix: re.Pattern[str]) -> str:
+    match = prefix.match(label)
+    return label if match is None else label[match.end() :]
+
+
+def _place(path: Path, suffix: str) -> _Place:
+    """What tells an image from the others of its scan, in an order that can be sorted."""
+    name = parse_name(path)
+    assert name is not None
+    place = []
+    for key in VARIES[suffix]:
+        value = name.entities.get(key, "")
+        place.append((key, value, "") if isinstance(value, int) else (key, 0, value))
+    label = str(name.entities.get("acq", ""))
+    if suffix in _VARYING_LABELS and (match := _VARYING_LABELS[suffix].match(label)):
+        place.append(("acq", 0, match[0]))
+    return tuple(place)
 
 
 def _sort_files(collection: Collection) -> None:
@@ -271,11 +374,11 @@ def _sort_files(collection: Collection) -> None:
     Raises:
         FileError: files that exclude each other, or no magnitude and no real image.
     """
-    parts: dict[str, dict[int, Path]] = defaultdict(dict)
+    parts: dict[str, dict[_Place, Path]] = defaultdict(dict)
     for path in collection.files:
         name = parse_name(path)
         assert name is not None
-        index = int(name.entities.get(VARIES[collection.suffix] or "", 0))
+        index = _place(path, collection.suffix)
         part = parts[str(name.entities.get("part", "mag"))]
         if index in part:
             raise FileError(
@@ -306,12 +409,56 @@ def _sort_files(collection: Collection) -> None:
     _warn_of_gaps(collection, parts[chosen])
 
 
-def _in_order(part: Mapping[int, Path]) -> list[Path]:
+def _sort_field_map(collection: Collection) -> None:
+    """Put the images of a field map into phases and magnitudes.
+
+    Raises:
+        FileError: files that exclude each other, or one phase image of two.
+    """
+    by_suffix: dict[str, Path] = {}
+    for path in collection.files:
+        suffix = _suffix(path)
+        if suffix in by_suffix:
+            raise FileError(
+                f"{by_suffix[suffix].name} and {path.name} in {path.parent}",
+                "both claim to be the same image.",
+                "Remove one of them.",
+            )
+        by_suffix[suffix] = path
+    difference, *echoes = (by_suffix.get(suffix) for suffix in _PHASES)
+    found = [path for path in echoes if path is not None]
+    if difference is None and len(found) == 1:
+        raise FileError(
+            f"{found[0].name} alone in {found[0].parent}",
+            "the phase of one echo says nothing of the field; two are needed.",
+            "Add the other phase image, or the phase difference.",
+        )
+    collection.phase_files = found if difference is None else [difference]
+    if difference is not None and found:
+        collection.warnings.append(f"{found[0].name} was not used: there is {difference.name}.")
+    magnitudes = [by_suffix[suffix] for suffix in _MAGNITUDES if suffix in by_suffix]
+    collection.files = magnitudes or collection.phase_files
+
+
+def _in_order(part: Mapping[_Place, Path]) -> list[Path]:
     return [part[index] for index in sorted(part)]
 
 
-def _warn_of_gaps(collection: Collection, part: Mapping[int, Path]) -> None:
-    gaps = sorted(set(range(min(part), max(part) + 1)) - part.keys())
-    if gaps:
-        missing = ", ".join(f"{VARIES[collection.suffix]}-{index}" for index in gaps)
-        collection.warnings.append(f"{collection.name} has no {missing}; the others were taken.")
+def _warn_of_gaps(collection: Collection, part: Mapping[_Place, Path]) -> None:
+    """Warn of numbers that are missing in between: of echoes weighting by weighting, of others in all images."""
+    seen: dict[tuple[str, _Place], set[int]] = defaultdict(set)
+    for place in part:
+        for entry in place:
+            key, index, _ = entry
+            if key in INDICES and index:
+                others = tuple(e for e in place if e != entry) if key == "echo" else ()
+                seen[key, others].add(index)
+    missing = [
+        f"{key}-{index}"
+        for (key, _), found in seen.items()
+        for index in sorted(set(range(min(found), max(found) + 1)) - found)
+    ]
+    if missing:
+        collection.warnings.append(
+            f"{collection.name} has no {', '.join(dict.fromkeys(missing))}; the others were taken."
+        )

@@ -11,7 +11,7 @@ from fastqmri.io.sidecars import SidecarReader
 
 
 def find_b1_map(
-    images: Sequence[Path], reader: SidecarReader, subject_folder: Path
+    images: Sequence[Path], reader: SidecarReader, subject_folder: Path, more: Sequence[Path] = ()
 ) -> tuple[Path | None, list[str]]:
     """The B1+ map of a scan: one intended for it, else one that names no image at all; raw ones first.
 
@@ -19,6 +19,7 @@ def find_b1_map(
         images: of the scan.
         reader: of the dataset.
         subject_folder: of the subject or session, relative to the dataset.
+        more: further derivative datasets to look into.
 
     Returns:
         The map or None, and a warning if the choice was not the only one.
@@ -27,9 +28,11 @@ def find_b1_map(
         SidecarError: a map's sidecar that can't be read.
     """
     intended, silent = [], []
-    for base in _bases(reader.root):
+    for base in dict.fromkeys([*_bases(reader.root), *more]):
         own = reader if base == reader.root else SidecarReader(base)
         for path in _images(base / subject_folder / "fmap", "_TB1map"):
+            if "Sd_" in path.name:
+                continue  # the standard deviation of one
             targets = _targets(own.read(path).fields.get("IntendedFor"), reader.root, subject_folder)
             if not targets:
                 silent.append(path)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection as AnyOf
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 from fastqmri.core import Acquisition, OutputError, ParameterMaps
@@ -17,11 +18,18 @@ from fastqmri.io.sidecars import read_json
 
 BIDS_VERSION = "1.10.0"
 _GENERATOR = "fastqmri"
-_LEGAL = ("T1map", "R1map", "T2map", "R2map", "T2starmap", "R2starmap", "M0map", "S0map", "FA", "ADC")
-"""Suffixes of maps that BIDS knows; others are named after their parameter and listed in .bidsignore."""
+_TISSUE = (
+    *("T1map", "R1map", "T2map", "R2map", "T2starmap", "R2starmap", "M0map", "S0map", "PDmap", "MTRmap"),
+    *("MTsat", "FA", "ADC", "dseg"),
+)
+_LEGAL = {"anat": _TISSUE, "dwi": _TISSUE, "fmap": ("TB1map", "fieldmap", "magnitude")}
+"""Suffixes of maps that BIDS knows in a folder; others are named after their parameter and listed in .bidsignore."""
+_ROLES = {"": "", "sd": "Sd"}
+"""Role of a product -> end of its label."""
 _KEPT_ENTITIES = {
     "anat": ("sub", "ses", "task", "acq", "ce", "rec", "run", "chunk"),
     "dwi": ("sub", "ses", "acq", "rec", "dir", "run", "chunk"),
+    "fmap": ("sub", "ses", "acq", "ce", "dir", "run", "chunk"),
 }
 """Entities that a map's name may carry, in BIDS's order; what else tells scans apart goes into desc."""
 _README = """\
@@ -110,11 +118,15 @@ def write_derivatives(
         names=names,
         extra=collection.constants,
     )
+    if collection.datatype == "fmap" and "B0" in maps:
+        everything = chain(everything, [_magnitude(maps, estimation)])
     for product in everything:
         stem, suffix = _stem(collection, estimation, product)
         written += _write(product, folder / f"{stem}_{suffix}", maps)
-        if suffix not in (*_LEGAL, "dseg"):
-            foreign.add(suffix)
+        if suffix not in _LEGAL[collection.datatype]:
+            foreign.add(f"**/fmap/*_{suffix}" if collection.datatype == "fmap" else f"*_{suffix}")
+        elif suffix == "fieldmap" and product.role:  # BIDS wants a magnitude beside it, too
+            foreign.add(f"*{_ROLES[product.role]}_{suffix}")
     _ignore(out_dir, foreign)
     return written
 
@@ -153,6 +165,16 @@ def begin_derivatives(out_dir: Path, raw: Path) -> None:
     write_json(path, description)
 
 
+def _magnitude(maps: ParameterMaps, estimation: Estimation) -> Product:
+    """The magnitude image that BIDS wants beside a field map."""
+    sidecar = {
+        "Description": "Magnitude of the first echo; 0 where there is no field map",
+        "Units": "arbitrary",
+        "SkullStripped": estimation.skull_stripped,
+    }
+    return Product("magnitude", "", maps["S1"].value, "magnitude", sidecar)
+
+
 def _write(product: Product, stem: Path, maps: ParameterMaps) -> list[Path]:
     """Write an image and its sidecar; the sidecar last, so that one with a sidecar is complete."""
     image, sidecar = stem.with_name(f"{stem.name}.nii.gz"), stem.with_name(f"{stem.name}.json")
@@ -167,7 +189,7 @@ def _stem(collection: Collection, estimation: Estimation, product: Product) -> t
     pairs = [f"{key}-{collection.entities[key]}" for key in kept if key in collection.entities]
     # two scans must not get the same name, so what BIDS allows no entity for goes into the label
     others = "".join(f"{key}{value}" for key, value in collection.entities.items() if key not in kept)
-    role = {"sd": "Sd", "": "Flag" if product.map == "flags" else ""}[product.role]
+    role = "Flag" if product.map == "flags" else _ROLES[product.role]
     label = f"{collection.suffix}{others}{estimation.label}{role}"
     suffix = "dseg" if product.map == "flags" else _camel(product.map)
     return "_".join([*pairs, f"desc-{label}"]), suffix
@@ -186,10 +208,10 @@ def _uri(path: Path, root: Path) -> str:
         return str(path)
 
 
-def _ignore(out_dir: Path, suffixes: Iterable[str]) -> None:
-    """Have validators pass over files with these suffixes."""
+def _ignore(out_dir: Path, patterns: Iterable[str]) -> None:
+    """Have validators pass over files with these beginnings of names."""
     path = out_dir / ".bidsignore"
     before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    lines = sorted({*before, *(f"*_{suffix}.*" for suffix in suffixes)})
+    lines = sorted({*before, *(f"{pattern}.*" for pattern in patterns)})
     if lines != before:
         write_text(path, "\n".join(lines) + "\n")

@@ -14,12 +14,17 @@ from torch import Tensor
 
 from fastqmri.core import (
     Acquisition,
+    ActualFlipAngle,
     DiffusionWeighted,
+    DoubleAngle,
     Flag,
     InversionRecovery,
     LookLocker,
+    MagnetizationTransferRatio,
+    MagnetizationTransferSaturation,
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
+    MultiParameterMapping,
     OutputError,
     ParameterMap,
     ParameterMaps,
@@ -28,13 +33,20 @@ from fastqmri.core import (
 from fastqmri.io.nifti import write_image
 
 FILE_NAMES = {
-    **{name: f"{name}map" for name in ("T1", "T2", "T2star", "R1", "R2", "R2star", "M0", "S0")},
+    **{name: f"{name}map" for name in ("T1", "T2", "T2star", "R1", "R2", "R2star", "M0", "S0", "PD", "MTR")},
     "B0": "fieldmap",
+    "B1": "TB1map",
 }
 """Parameter name -> name of its map; every other parameter's map is called like the parameter."""
 
-# Acquisition field -> sidecar field and the factor to BIDS's unit. BIDS has no list of inversion times and no
-# b-values in sidecars: InversionTimes and BValue are ours.
+# Acquisition field -> sidecar field and the factor to BIDS's unit. BIDS has no lists of inversion times, of
+# repetition times and of MT states, and no b-values in sidecars: InversionTimes, RepetitionTimes, MTStates and
+# BValue are ours.
+_WEIGHTED = {
+    "mt_state": ("MTStates", 1.0),
+    "flip_angle": ("FlipAngle", 180 / math.pi),
+    "repetition_time": ("RepetitionTimes", 1.0),
+}
 _BIDS_FIELDS: dict[type[Acquisition], dict[str, tuple[str, float]]] = {
     VariableFlipAngle: {
         "flip_angle": ("FlipAngle", 180 / math.pi),
@@ -48,6 +60,14 @@ _BIDS_FIELDS: dict[type[Acquisition], dict[str, tuple[str, float]]] = {
     MultiEchoSpinEcho: {"echo_time": ("EchoTime", 1.0)},
     MultiEchoGradientEcho: {"echo_time": ("EchoTime", 1.0)},
     DiffusionWeighted: {"b_value": ("BValue", 1.0)},
+    MagnetizationTransferRatio: {"mt_state": ("MTStates", 1.0)},
+    MagnetizationTransferSaturation: _WEIGHTED,
+    MultiParameterMapping: {"echo_time": ("EchoTime", 1.0), **_WEIGHTED},
+    ActualFlipAngle: {
+        "repetition_time": ("RepetitionTimes", 1.0),
+        "flip_angle": ("FlipAngle", 180 / math.pi),
+    },
+    DoubleAngle: {"flip_angle": ("FlipAngle", 180 / math.pi)},
 }
 
 
@@ -155,7 +175,7 @@ def acquisition_fields(acquisition: Acquisition | None) -> dict[str, Any]:
     for name, (field_name, factor) in _BIDS_FIELDS.get(type(acquisition), {}).items():
         value = getattr(acquisition, name)
         if isinstance(value, tuple):
-            fields[field_name] = [_rounded(v * factor) for v in value]
+            fields[field_name] = [v if isinstance(v, bool) else _rounded(v * factor) for v in value]
         elif value is not None:
             fields[field_name] = _rounded(value * factor)
     return fields

@@ -11,19 +11,27 @@ from typing import Any
 from fastqmri.core import (
     Acquisition,
     AcquisitionError,
+    ActualFlipAngle,
+    DoubleAngle,
     InversionRecovery,
+    MagnetizationTransferRatio,
+    MagnetizationTransferSaturation,
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
+    MultiParameterMapping,
     PlausibilityError,
     SidecarError,
     VariableFlipAngle,
 )
-from fastqmri.core.units import TIME, format_quantity
+from fastqmri.core.units import ANGLE, TIME, Dimension, format_quantity
 from fastqmri.io.gradients import read_diffusion
+from fastqmri.io.names import parse_name
 from fastqmri.io.sidecars import Record, Sidecar, SidecarReader
 
 _LONGEST_SPOILED = 2.0
 """Repetition time, in s, beyond which a spoiled gradient echo would carry no T1 weighting at all."""
+_ECHO_SPACINGS = (0.0001, 0.01)
+"""Between the echoes of a field map, in s, as BIDS has it."""
 _FIELD = (0.05, 14.0)
 """Field strengths of scanners in T."""
 _KEPT_TEXTS = ("Manufacturer", "ManufacturersModelName", "PulseSequenceType", "ParallelAcquisitionTechnique")
@@ -95,16 +103,8 @@ def _variable_flip_angle(sidecars: Sequence[Sidecar]) -> Acquisition:
                 "Leave them out, or correct PulseSequenceType if the sequence is spoiled (SPGR).",
             )
     angles = _one_each(sidecars, "FlipAngle")
-    name = sidecars[0].first_of("RepetitionTimeExcitation", "RepetitionTime")
-    if name is None:
-        raise sidecars[0].missing("RepetitionTimeExcitation", "<value in s>")
-    repetition = _common(sidecars, name)
-    if repetition > _LONGEST_SPOILED:
-        raise PlausibilityError(
-            f"{name} = {repetition:g} in {sidecars[0].sources[name]}",
-            "spoiled gradient echoes repeat within milliseconds; it reads like ms where s belongs.",
-            f"Correct it: BIDS wants {name} in s.",
-        )
+    name = _repetition_field(sidecars[0])
+    repetition = _short(_common(sidecars, name), sidecars[0], name)
     return VariableFlipAngle(flip_angle=angles, repetition_time=repetition)
 
 
@@ -127,12 +127,119 @@ def _gradient_echoes(sidecars: Sequence[Sidecar]) -> Acquisition:
     return MultiEchoGradientEcho(echo_time=_one_each(sidecars, "EchoTime"))
 
 
+def _transfer_ratio(sidecars: Sequence[Sidecar]) -> Acquisition:
+    return MagnetizationTransferRatio(mt_state=tuple(_mt_state(sidecar) for sidecar in sidecars))
+
+
+def _weighted(sidecars: Sequence[Sidecar]) -> Acquisition:
+    """Images of several weightings: with several echo times they tell T2* too."""
+    fields: dict[str, Any] = {
+        "mt_state": tuple(_mt_state(sidecar) for sidecar in sidecars),
+        "flip_angle": tuple(sidecar.value("FlipAngle") for sidecar in sidecars),
+        "repetition_time": tuple(_repetition(sidecar) for sidecar in sidecars),
+    }
+    named = [parse_name(sidecar.image) for sidecar in sidecars]
+    if any(name is not None and "echo" in name.entities for name in named):
+        times = tuple(sidecar.value("EchoTime") for sidecar in sidecars)
+        if len(set(times)) > 1:
+            return MultiParameterMapping(echo_time=times, **fields)
+    return MagnetizationTransferSaturation(**fields)
+
+
+def _actual_flip_angle(sidecars: Sequence[Sidecar]) -> Acquisition:
+    times = tuple(_repetition(sidecar) for sidecar in sidecars)
+    angle = _common(sidecars, "FlipAngle", ANGLE)
+    if len(times) == 2 and times[0] > times[1]:
+        raise AcquisitionError(
+            f"repetition times of {format_quantity(times[0], TIME)} in {sidecars[0].image.name} and "
+            f"{format_quantity(times[1], TIME)} in {sidecars[1].image.name}",
+            "acq-tr1 is the image of the shorter one.",
+            "Check the sidecars, or rename the images.",
+        )
+    return ActualFlipAngle(repetition_time=times, flip_angle=angle)
+
+
+def _double_angle(sidecars: Sequence[Sidecar]) -> Acquisition:
+    return DoubleAngle(flip_angle=_one_each(sidecars, "FlipAngle"))
+
+
+def _field_map(sidecars: Sequence[Sidecar]) -> Acquisition:
+    if len(sidecars) == 1:
+        times = (sidecars[0].value("EchoTime1"), sidecars[0].value("EchoTime2"))
+    else:
+        times = (sidecars[0].value("EchoTime"), sidecars[1].value("EchoTime"))
+    low, high = _ECHO_SPACINGS
+    if not low <= times[1] - times[0] <= high:
+        raise PlausibilityError(
+            f"echo times {format_quantity(times[0], TIME)} and {format_quantity(times[1], TIME)} of "
+            f"{sidecars[0].image.name}",
+            f"the second echo of a field map follows the first within {1000 * low:g} to {1000 * high:g} ms.",
+            "Check their order and their unit: BIDS wants seconds.",
+        )
+    return MultiEchoGradientEcho(echo_time=times)
+
+
 READERS: dict[str, Callable[[Sequence[Sidecar]], Acquisition]] = {
     "VFA": _variable_flip_angle,
     "IRT1": _inversion_recovery,
     "MESE": _spin_echoes,
     "MEGRE": _gradient_echoes,
+    "MTR": _transfer_ratio,
+    "MTS": _weighted,
+    "MPM": _weighted,
+    "TB1AFI": _actual_flip_angle,
+    "TB1DAM": _double_angle,
+    "phasediff": _field_map,
 }
+
+
+def _mt_state(sidecar: Sidecar) -> bool:
+    """Whether the MT pulse was on: the sidecar says so, and the file's name must not say otherwise.
+
+    Raises:
+        SidecarError: nothing says so, or the two contradict each other.
+    """
+    name = parse_name(sidecar.image)
+    named = None if name is None else {"on": True, "off": False}.get(str(name.entities.get("mt")))
+    if "MTState" not in sidecar and named is not None:
+        sidecar.warnings.append(f"{sidecar.image.name} has no MTState; its name was taken to say it.")
+        return named
+    state = sidecar.state("MTState")
+    if named is not None and state != named:
+        raise SidecarError(
+            f"MTState = {str(state).lower()} in {sidecar.sources['MTState']}",
+            f"the name of {sidecar.image.name} says the opposite.",
+            "Correct the one that is wrong.",
+        )
+    return state
+
+
+def _repetition_field(sidecar: Sidecar) -> str:
+    name = sidecar.first_of("RepetitionTimeExcitation", "RepetitionTime")
+    if name is None:
+        raise sidecar.missing("RepetitionTimeExcitation", "<value in s>")
+    return name
+
+
+def _repetition(sidecar: Sidecar) -> float:
+    """Time between the excitations of a gradient echo."""
+    name = _repetition_field(sidecar)
+    return _short(sidecar.value(name), sidecar, name)
+
+
+def _short(repetition: float, sidecar: Sidecar, name: str) -> float:
+    """The repetition time, if a spoiled gradient echo can have it.
+
+    Raises:
+        PlausibilityError: it is one of another sequence, or in milliseconds.
+    """
+    if repetition > _LONGEST_SPOILED:
+        raise PlausibilityError(
+            f"{name} = {repetition:g} in {sidecar.sources[name]}",
+            "spoiled gradient echoes repeat within milliseconds; it reads like ms where s belongs.",
+            f"Correct it: BIDS wants {name} in s.",
+        )
+    return repetition
 
 
 def _diffusion(image: Path, reader: SidecarReader) -> tuple[Acquisition, list[Record], list[str]]:
@@ -160,14 +267,14 @@ def _one_each(sidecars: Sequence[Sidecar], name: str) -> tuple[float, ...]:
     return tuple(sidecar.value(name) for sidecar in sidecars)
 
 
-def _common(sidecars: Sequence[Sidecar], name: str) -> float:
+def _common(sidecars: Sequence[Sidecar], name: str, dimension: Dimension = TIME) -> float:
     """A value that all images share."""
     values = [sidecar.value(name) for sidecar in sidecars]
     for sidecar, value in zip(sidecars, values, strict=True):
         if not math.isclose(value, values[0], rel_tol=1e-4):
             raise AcquisitionError(
-                f"{name} = {format_quantity(values[0], TIME)} for {sidecars[0].image.name}, "
-                f"{format_quantity(value, TIME)} for {sidecar.image.name}",
+                f"{name} = {format_quantity(values[0], dimension)} for {sidecars[0].image.name}, "
+                f"{format_quantity(value, dimension)} for {sidecar.image.name}",
                 f"the model holds for one {name}.",
                 "Check that the images belong together, or correct the sidecar that is wrong.",
             )
@@ -189,7 +296,7 @@ def _check_field_strength(sidecars: Sequence[Sidecar]) -> None:
 def _repeated(acquisition: Acquisition) -> list[str]:
     """A warning if two images have the same value (which averages are meant to have in diffusion)."""
     values = getattr(acquisition, acquisition.varies)
-    if acquisition.varies == "b_value" or len(set(values)) == len(values):
+    if acquisition.varies == "b_value" or not acquisition.continuous or len(set(values)) == len(values):
         return []
     return [
         f"{len(values)} images share {len(set(values))} values of {acquisition.varies.replace('_', ' ')}."

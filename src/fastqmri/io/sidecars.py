@@ -28,12 +28,17 @@ class _Kind:
 
 _KINDS = {
     "EchoTime": _Kind(TIME, "s", TypeAdapter(EchoTime)),
+    "EchoTime1": _Kind(TIME, "s", TypeAdapter(EchoTime)),
+    "EchoTime2": _Kind(TIME, "s", TypeAdapter(EchoTime)),
     "InversionTime": _Kind(TIME, "s", TypeAdapter(InversionTime)),
     "RepetitionTime": _Kind(TIME, "s", TypeAdapter(RepetitionTime)),
     "RepetitionTimeExcitation": _Kind(TIME, "s", TypeAdapter(RepetitionTime)),
     "RepetitionTimePreparation": _Kind(TIME, "s", TypeAdapter(RepetitionTime)),
     "FlipAngle": _Kind(ANGLE, "deg", TypeAdapter(FlipAngle)),
 }
+
+
+_STATES = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,26 @@ class Sidecar:
         """The values of a field that holds a number or a list, in s or rad; errors as `value`."""
         value = self._require(name)
         return tuple(self._convert(name, v) for v in (value if isinstance(value, list) else [value]))
+
+    def state(self, name: str) -> bool:
+        """A field that is true or false.
+
+        Raises:
+            SidecarError: the field is missing, or neither.
+        """
+        if name not in self:
+            raise self.missing(name, "true or false")
+        value, where = self.fields[name], self.sources[name]
+        found = _STATES.get(str(value).strip().lower())
+        if found is None:
+            raise SidecarError(
+                f"{name} = {value!r} in {where}", "it must be true or false.", "Correct it there."
+            )
+        if not isinstance(value, bool):
+            self.warnings.append(f"{where}: {name} = {value!r} was read as {str(found).lower()}.")
+        image, source = (str(path.relative_to(self.root)) for path in (self.image, where))
+        self.records.append(Record(image, name, "on" if found else "off", source))
+        return found
 
     def first_of(self, *names: str) -> str | None:
         """The first of several fields that is there, with a warning if it is not the one meant."""

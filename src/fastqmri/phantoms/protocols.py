@@ -6,13 +6,18 @@ import math
 
 from fastqmri.core import (
     Acquisition,
+    ActualFlipAngle,
     BalancedMagnetizationTransfer,
     DiffusionWeighted,
+    DoubleAngle,
     Fingerprinting,
     InversionRecovery,
     LookLocker,
+    MagnetizationTransferRatio,
+    MagnetizationTransferSaturation,
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
+    MultiParameterMapping,
     PulsedGradient,
     QuantitativeMagnetizationTransfer,
     UnknownNameError,
@@ -20,6 +25,7 @@ from fastqmri.core import (
 )
 from fastqmri.physics.spins import PulseSequence, schedule
 
+_PDW, _T1W = math.radians(6), math.radians(21)
 _TYPICAL: dict[type[Acquisition], Acquisition] = {
     VariableFlipAngle: VariableFlipAngle(
         flip_angle=tuple(math.radians(angle) for angle in (3, 6, 9, 13, 18, 25)), repetition_time=0.015
@@ -49,6 +55,20 @@ _TYPICAL: dict[type[Acquisition], Acquisition] = {
         pulse_duration=(0.00027,) * 7 + (0.0004, 0.0006, 0.0009, 0.0014, 0.0021),
         repetition_time=(0.00297,) * 7 + (0.0031, 0.0033, 0.0036, 0.0041, 0.0048),
     ),
+    MagnetizationTransferRatio: MagnetizationTransferRatio(mt_state=(False, True)),
+    MagnetizationTransferSaturation: MagnetizationTransferSaturation(
+        mt_state=(True, False, False),
+        flip_angle=(_PDW, _PDW, _T1W),
+        repetition_time=(0.025, 0.025, 0.025),
+    ),
+    MultiParameterMapping: MultiParameterMapping(
+        echo_time=(*(tuple(0.0023 * i for i in range(1, 9)) * 2), *(0.0023 * i for i in range(1, 7))),
+        flip_angle=(_PDW,) * 8 + (_T1W,) * 8 + (_PDW,) * 6,
+        repetition_time=(0.025,) * 22,
+        mt_state=(False,) * 16 + (True,) * 6,
+    ),
+    ActualFlipAngle: ActualFlipAngle(repetition_time=(0.02, 0.1), flip_angle=math.radians(60)),
+    DoubleAngle: DoubleAngle(flip_angle=(math.radians(60), math.radians(120))),
 }
 _IVIM_B_VALUES = (0, 10, 20, 30, 50, 80, 120, 200, 300, 400, 500, 600, 800, 1000)
 
@@ -70,6 +90,8 @@ def typical_acquisition(kind: type[Acquisition], model: str = "") -> Acquisition
                 b_value=(0.0,) * 4 + (1000.0,) * 32, b_vector=((0.0, 0.0, 0.0),) * 4 + directions
             )
         return DiffusionWeighted(b_value=_IVIM_B_VALUES if model == "ivim" else (0, 200, 500, 800, 1200))
+    if model == "b0":
+        return MultiEchoGradientEcho(echo_time=(0.00492, 0.00738))
     if kind not in _TYPICAL:
         raise UnknownNameError(
             f"acquisition {kind.__name__}", "it has no typical protocol.", "Give its values yourself."

@@ -7,7 +7,15 @@ module of its own.
 from __future__ import annotations
 
 from fastqmri.core import UnknownNameError
-from fastqmri.estimators.catalogue import diffusion, fingerprinting, relaxometry, saturation, sequences
+from fastqmri.estimators.catalogue import (
+    diffusion,
+    fields,
+    fingerprinting,
+    relaxometry,
+    saturation,
+    sequences,
+    transfer,
+)
 from fastqmri.estimators.catalogue.definitions import NLLS, Entry, Method
 
 __all__ = ["CATALOGUE", "NLLS", "Entry", "Method", "entry"]
@@ -18,6 +26,8 @@ _FAMILIES = (
     fingerprinting,
     sequences,
     saturation,
+    transfer,
+    fields,
 )
 CATALOGUE: dict[str, Entry] = {entry.name: entry for family in _FAMILIES for entry in family.ENTRIES}
 

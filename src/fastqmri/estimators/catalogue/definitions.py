@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fastqmri.core import Acquisition, Measurement, UnknownNameError
 from fastqmri.estimators.least_squares import solve_fast
-from fastqmri.estimators.voxelwise import CHUNK, Voxelwise
+from fastqmri.estimators.voxelwise import CHUNK, Finish, Voxelwise
 from fastqmri.physics.signal import SignalModel
 
 
@@ -23,12 +23,14 @@ class Method:
         description: one line.
         solve: the batch solver.
         references: bibliography keys.
+        finish: what is done to the maps at the end, where voxels depend on their neighbours.
     """
 
     name: str
     description: str
     solve: Callable[..., Any]
     references: tuple[str, ...] = ()
+    finish: Finish | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,15 @@ class Entry:
     ) -> Voxelwise:
         """An estimator of this entry's parameters."""
         chosen = self.method(method)
-        return Voxelwise(model, chosen.solve, chosen.name, noise=noise, chunk=chunk, progress=progress)
+        return Voxelwise(
+            model,
+            chosen.solve,
+            chosen.name,
+            noise=noise,
+            chunk=chunk,
+            progress=progress,
+            finish=chosen.finish,
+        )
 
     def options_for(self, measurement: Measurement) -> dict[str, Any]:
         """Options that the data themselves decide: what kind of signal inversion-recovery images hold."""

@@ -1,6 +1,7 @@
 """Closed-form signal models."""
 
 from fastqmri.physics.signal.diffusion import ApparentDiffusion, DiffusionTensor, IntravoxelIncoherentMotion
+from fastqmri.physics.signal.field_mapping import ActualFlipAngleSignal, DoubleAngleSignal, PhaseEvolution
 from fastqmri.physics.signal.magnetization_transfer import (
     BalancedTransferSignal,
     RamaniSignal,
@@ -17,23 +18,30 @@ from fastqmri.physics.signal.relaxometry import (
     SpoiledGradientEcho,
 )
 from fastqmri.physics.signal.spin_echo_train import SpinEchoTrain
+from fastqmri.physics.signal.transfer import MultiParameter, TransferRatio, TransferSaturation
 
 __all__ = [
+    "ActualFlipAngleSignal",
     "ApparentDiffusion",
     "BalancedTransferSignal",
     "BiexponentialDecay",
     "ComplexGradientEcho",
     "Derived",
     "DiffusionTensor",
+    "DoubleAngleSignal",
     "ExponentialDecay",
     "IntravoxelIncoherentMotion",
     "InversionRecoverySignal",
     "LookLockerSignal",
+    "MultiParameter",
+    "PhaseEvolution",
     "RamaniSignal",
     "Separable",
     "SharedDecay",
     "SignalModel",
     "SpinEchoTrain",
     "SpoiledGradientEcho",
+    "TransferRatio",
+    "TransferSaturation",
     "YarnykhSignal",
 ]

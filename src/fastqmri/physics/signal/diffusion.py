@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -95,7 +95,7 @@ class DiffusionTensor(SignalModel):
             exponent = exponent + columns[:, k] * x[1 + k]
         return torch.exp(exponent), columns
 
-    def log_linear(self) -> LogLinear:
+    def log_linear(self, known: Mapping[str, Tensor] | None = None) -> LogLinear:
         """ln S0 and b_max D are the unknowns."""
         return _scaled_log_linear(self.design())
 
@@ -127,7 +127,7 @@ class ApparentDiffusion(SignalModel):
         b = self.acquisition.tensor("b_value", like)
         return torch.stack([torch.ones_like(b), -b], 1)
 
-    def log_linear(self) -> LogLinear:
+    def log_linear(self, known: Mapping[str, Tensor] | None = None) -> LogLinear:
         """ln S0 and b_max ADC are the unknowns."""
         return _scaled_log_linear(self.design())
 

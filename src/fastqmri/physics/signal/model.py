@@ -94,6 +94,7 @@ class SignalModel(nn.Module, ABC):
         derived: quantities computed from the parameters.
         complex_valued: whether the signal is complex.
         non_negative: whether the signal can't be negative, so that a sample <= 0 is no measurement.
+        may_be_constant: whether tissue exists whose samples are all equal; elsewhere such samples are no measurement.
     """
 
     title: ClassVar[str]
@@ -108,6 +109,7 @@ class SignalModel(nn.Module, ABC):
         self.derived: tuple[Derived, ...] = ()
         self.complex_valued = False
         self.non_negative = True
+        self.may_be_constant = False
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -125,9 +127,19 @@ class SignalModel(nn.Module, ABC):
         """The model as a separable one, where it is."""
         return None
 
-    def log_linear(self) -> LogLinear | None:
-        """The model as the exponential of a linear one, where it is."""
+    def log_linear(self, known: Mapping[str, Tensor] | None = None) -> LogLinear | None:
+        """The model as the exponential of a linear one, where it is, with maps (voxel) of the known parameters."""
         return None
+
+    def examine(self, data: Tensor) -> None:
+        """Refuse images that as a whole contradict the acquisition (two of them swapped).
+
+        Args:
+            data: (contrast, voxel) finite samples inside the mask.
+
+        Raises:
+            DataError: they do.
+        """
 
     def signed(self) -> SignalModel | None:
         """The model of which this one is the absolute value, where polarity was lost in the images."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal, final
 
 import torch
@@ -19,9 +20,9 @@ from fastqmri.core import (
 )
 from fastqmri.physics.signal.model import LogLinear, Separable, SignalModel, inverse_of, log_start
 
-_AMPLITUDE = (0.0, 1e12)
+AMPLITUDE = (0.0, 1e12)
 M0 = Parameter(
-    "M0", "arbitrary", _AMPLITUDE, (0.5, 1.5), "signal at full magnetisation, receive gain included"
+    "M0", "arbitrary", AMPLITUDE, (0.5, 1.5), "signal at full magnetisation, receive gain included"
 )
 T1 = Parameter("T1", "s", (0.005, 10.0), (0.05, 5.0), "longitudinal relaxation time")
 T2 = Parameter("T2", "s", (0.001, 5.0), (0.005, 2.5), "transverse relaxation time")
@@ -405,7 +406,7 @@ class SharedDecay(SignalModel):
     def __init__(self, acquisition: WeightedGradientEcho) -> None:
         self._names = tuple(dict.fromkeys(acquisition.weighting))
         amplitudes = tuple(
-            Parameter(f"M0{name}", "arbitrary", _AMPLITUDE, (0.5, 1.5), f"{name} signal at TE = 0")
+            Parameter(f"M0{name}", "arbitrary", AMPLITUDE, (0.5, 1.5), f"{name} signal at TE = 0")
             for name in self._names
         )
         super().__init__(acquisition, (*amplitudes, T2STAR))
@@ -431,7 +432,7 @@ class SharedDecay(SignalModel):
         """Ordinary least squares of the logarithms."""
         return self._clamp(log_start(self.log_linear(), data, weights))
 
-    def log_linear(self) -> LogLinear:
+    def log_linear(self, known: Mapping[str, Tensor] | None = None) -> LogLinear:
         """ln M0 of every weighting, and R2star in units of the longest echo time, are the unknowns."""
         te = self.acquisition.tensor("echo_time")
         longest = te.max()
