@@ -19,6 +19,7 @@ from fastqmri.io.nifti import (
 )
 from fastqmri.io.phase import phase_in_radians
 from fastqmri.io.plain import load_plain
+from fastqmri.io.pulseq import read_pulseq
 from fastqmri.io.schedules import read_schedule, write_schedule
 from fastqmri.io.sidecars import Record, Sidecar, SidecarReader
 from fastqmri.io.transmit import b1_fraction
@@ -52,6 +53,7 @@ __all__ = [
     "read_labels",
     "read_map",
     "read_mask",
+    "read_pulseq",
     "read_schedule",
     "take_b1_map",
     "validate",

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
-from fastqmri.core import AcquisitionError, FileError, Schedule
+from fastqmri.core import AcquisitionError, FileError, Fingerprinting, Schedule
 from fastqmri.io.atomic import write_text
+from fastqmri.io.pulseq import fingerprinting_of, read_pulseq
 from fastqmri.io.sidecars import read_json
 from fastqmri.physics.spins import SCHEDULES, schedule
 
@@ -19,11 +20,12 @@ def read_schedule(source: str | Path, kind: type[Kind]) -> Kind:
 
     Args:
         source: a name of `fastqmri.physics.spins.SCHEDULES`, or a JSON file whose object has the fields of ``kind``:
-            numbers in the package's units, or texts that carry their unit (``"12.5ms"``).
+            numbers in the package's units, or texts that carry their unit (``"12.5ms"``); or a Pulseq file (.seq),
+            where ``kind`` is a whole sequence or a fingerprinting train.
         kind: class of the acquisition.
 
     Raises:
-        FileError: neither a name nor a file.
+        FileError: neither a name nor a file; or as `read_pulseq`.
         SidecarError: a file that is no JSON object.
         AcquisitionError: a schedule of another kind; fields missing, unknown or contradicting each other.
         UnitError, PlausibilityError: values no scanner could have been told.
@@ -43,9 +45,23 @@ def read_schedule(source: str | Path, kind: type[Kind]) -> Kind:
         raise FileError(
             f"schedule {str(source)!r}",
             "it is neither the name of a published schedule nor a file.",
-            f"Use one of {', '.join(SCHEDULES)}, or the path of a JSON file.",
+            f"Use one of {', '.join(SCHEDULES)}, or the path of a JSON or Pulseq file.",
         )
+    if path.suffix == ".seq":
+        return _from_pulseq(path, kind)
     return kind(**read_json(path))
+
+
+def _from_pulseq(path: Path, kind: type[Kind]) -> Kind:
+    sequence = read_pulseq(path)
+    found = fingerprinting_of(sequence) if issubclass(kind, Fingerprinting) else sequence
+    if not isinstance(found, kind):
+        raise AcquisitionError(
+            f"{path} for a model that needs {kind.__name__}",
+            "Pulseq files are read as whole sequences and as fingerprinting trains.",
+            "Write the schedule as JSON: fastqmri schedules NAME --out FILE.json shows how.",
+        )
+    return found
 
 
 def write_schedule(path: Path, acquisition: Schedule) -> None:
