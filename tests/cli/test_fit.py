@@ -38,6 +38,7 @@ TOLERANCE = {
     "qmt-yarnykh": {"F": 0.05, "kr": 0.1, "T2f": 0.05, "T2r": 0.05, "M0": 0.005},
     "qmt-bssfp": {"F": 0.1, "kr": 0.2, "T2f": 0.02, "M0": 0.01},
     "fingerprinting": {"T1": 0.02, "T2": 0.02, "M0": 0.01},
+    "refocusing-train": {"T2": 0.01, "M0": 0.02, "B1": 0.02},
     "bloch": {"T1": 0.02, "T2": 0.02, "M0": 0.01},
     "restricted-diffusion": {"radius": 0.05, "D": 0.2, "S0": 0.01},
 }

@@ -33,6 +33,7 @@ from fastqmri.core.magnetization_transfer import (
 from fastqmri.core.measurement import Measurement
 from fastqmri.core.parameters import NOT_ESTIMATED, Flag, Parameter, ParameterMap, ParameterMaps
 from fastqmri.core.pulsed_gradient import PulsedGradient
+from fastqmri.core.refocusing import RefocusingTrain
 from fastqmri.core.saturation import SaturationTransfer, ZSpectrum
 from fastqmri.core.transfer import (
     MagnetizationTransferRatio,
@@ -69,6 +70,7 @@ __all__ = [
     "PlausibilityError",
     "PulsedGradient",
     "QuantitativeMagnetizationTransfer",
+    "RefocusingTrain",
     "SaturationTransfer",
     "Schedule",
     "ShapeError",

@@ -20,6 +20,7 @@ from fastqmri.core import (
     MultiParameterMapping,
     PulsedGradient,
     QuantitativeMagnetizationTransfer,
+    RefocusingTrain,
     UnknownNameError,
     VariableFlipAngle,
 )
@@ -37,6 +38,7 @@ _TYPICAL: dict[type[Acquisition], Acquisition] = {
     MultiEchoSpinEcho: MultiEchoSpinEcho(echo_time=tuple(0.01 * i for i in range(1, 33))),
     MultiEchoGradientEcho: MultiEchoGradientEcho(echo_time=tuple(0.005 * i for i in range(1, 9))),
     Fingerprinting: schedule("drone-25"),
+    RefocusingTrain: schedule("refocusing-16"),
     PulseSequence: schedule("prepared-16"),
     PulsedGradient: PulsedGradient(
         gradient_amplitude=(0.0, 0.1, 0.2, 0.3, 0.4) * 3,

@@ -1,11 +1,11 @@
-"""Fingerprinting trains."""
+"""Trains of extended phase graphs."""
 
 from __future__ import annotations
 
 import math
 
-from fastqmri.core import Fingerprinting
-from fastqmri.physics.spins import FingerprintingSignal
+from fastqmri.core import Fingerprinting, RefocusingTrain
+from fastqmri.physics.spins import FingerprintingSignal, RefocusedEchoes
 from physics.checks import Case
 
 _ANGLES = tuple(math.radians(24 + 17 * math.sin(0.5 * n) + 5 * math.cos(2.3 * n)) for n in range(40))
@@ -28,6 +28,9 @@ HEARTBEATS = Fingerprinting(
     preparation=("inversion", "none", "t2prep", "t2prep", "inversion"),
     preparation_time=(0.021, 0.0, 0.03, 0.08, 0.1),
     rr_interval=(0.9, 0.7, 1.3, 0.55, 0.8),
+)
+REFOCUSED = RefocusingTrain(
+    refocusing_angle=tuple(math.radians(150 + 25 * math.cos(0.8 * n)) for n in range(11)), echo_spacing=0.0097
 )
 _FIELDS = ("flip_angle", "repetition_time", "echo_time")
 
@@ -62,5 +65,14 @@ CASES = (
         lambda: FingerprintingSignal(HEARTBEATS, "real"),
         None,
         schedule=(*_FIELDS, "preparation_time", "rr_interval"),
+    ),
+    *(
+        Case(
+            "refocusing-train" if profile == "ideal" else f"refocusing-train-{profile}",
+            lambda profile=profile: RefocusedEchoes(REFOCUSED, profile),
+            None,
+            schedule=("refocusing_angle", "echo_spacing", "excitation_angle"),
+        )
+        for profile in RefocusedEchoes.PROFILES
     ),
 )

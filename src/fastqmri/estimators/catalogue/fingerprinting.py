@@ -1,10 +1,10 @@
-"""T1 and T2 from fingerprinting trains."""
+"""Relaxation times from trains that extended phase graphs describe."""
 
 from __future__ import annotations
 
-from fastqmri.core import Fingerprinting
+from fastqmri.core import Fingerprinting, RefocusingTrain
 from fastqmri.estimators.catalogue.definitions import NLLS, Entry
-from fastqmri.physics.spins import FingerprintingSignal
+from fastqmri.physics.spins import FingerprintingSignal, RefocusedEchoes
 
 ENTRIES = (
     Entry(
@@ -17,5 +17,16 @@ ENTRIES = (
         options={"signal": FingerprintingSignal.SIGNALS, "profile": FingerprintingSignal.PROFILES},
         example="--images mrf.nii.gz --schedule irfisp-1000 --mask brain.nii.gz --out maps",
         option_help={"profile": "Average over a slice whose flip angle falls off as a Gaussian."},
+    ),
+    Entry(
+        "refocusing-train",
+        None,
+        RefocusingTrain,
+        RefocusedEchoes,
+        (NLLS,),
+        ("T2", "R2", "M0", "B1"),
+        options={"profile": RefocusedEchoes.PROFILES},
+        example="--images echoes.nii.gz --schedule refocusing-16 --mask brain.nii.gz --out maps",
+        option_help={"profile": "Average over a slice whose angles fall off as a Gaussian."},
     ),
 )

@@ -135,6 +135,8 @@ class Train:
         wait: (excitation,) time from the preparation to the excitation, s.
         shifts: whether gradients dephase once per repetition.
         moving: whether the phases carry gradients.
+        crossed: the train begins with full magnetisation along the pulses' axis, which the echoes are then along too
+            (that of Carr, Purcell, Meiboom and Gill), and real in that sense.
     """
 
     flip: Tensor
@@ -147,6 +149,7 @@ class Train:
     wait: Tensor
     shifts: bool
     moving: bool = False
+    crossed: bool = False
 
     @property
     def inverts(self) -> bool:
@@ -222,8 +225,10 @@ def simulate(
         step: with it, rad/mm of one repetition, the gradient being on from echo to the end of the repetition.
     """
     count = len(train.flip)
-    like = t1 if train.phase is None else torch.complex(t1, torch.zeros_like(t1))
-    now = equilibrium(like)
+    real = train.phase is None and not train.crossed
+    now = equilibrium(t1 if real else torch.complex(t1, torch.zeros_like(t1)))
+    if train.crossed:
+        now = States(1j * now.z, -1j * now.z, 0 * now.z)
     echoes = []
     for i in range(count):
         if train.preparation[i] != NONE:
@@ -246,5 +251,5 @@ def simulate(
             now = attenuate(now, train.interval[i] - before, diffusivity, step, shifting=train.shifts)
         if train.shifts:
             now = shift(now, min(states, count - 1 - i))
-    signal = torch.stack(echoes)
+    signal = torch.stack(echoes).imag if train.crossed else torch.stack(echoes)
     return signal if train.sign is None else signal * train.sign.view(-1, *(1,) * t1.ndim)

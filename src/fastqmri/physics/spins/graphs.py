@@ -80,7 +80,7 @@ def echoes_with_slopes(
         train, t1, t2, b1, efficiency, states, compiled: as in `echoes`.
         by: names of `TISSUE`.
     """
-    tissue = [part.expand(t1.shape) for part in (t1, t2, b1, efficiency)]
+    tissue = [part.expand(t1.shape).contiguous() for part in (t1, t2, b1, efficiency)]
     if not compiled or train.moving or t1.device.type != "cpu" or kernels() is None:
         slow = _cast(train, t1)
 
@@ -89,7 +89,9 @@ def echoes_with_slopes(
 
         slopes = []
         for name in by:
-            tangents = [torch.ones_like(t1) if name == other else torch.zeros_like(t1) for other in TISSUE]
+            tangents = [
+                torch.full_like(part, name == other) for other, part in zip(TISSUE, tissue, strict=True)
+            ]
             slopes.append(torch.func.jvp(along, tuple(tissue), tuple(tangents))[1])
         return along(*tissue), slopes
     schedule = torch.stack([train.flip, train.echo, train.interval, train.duration, train.wait])
@@ -134,6 +136,7 @@ class _Fixed:
     turns: NDArray[np.float64]
     states: int
     shifts: bool
+    crossed: bool
 
     @staticmethod
     def of(train: Train, states: int) -> _Fixed:
@@ -143,7 +146,7 @@ class _Fixed:
             back = np.concatenate([[0.0], phase[:-1] - phase[1:]])
             turns = np.stack([np.cos(back), np.sin(back)], 1)
         kinds = np.array(train.preparation, dtype=np.int64)
-        return _Fixed(kinds, turns, states if train.shifts else 1, train.shifts)
+        return _Fixed(kinds, turns, states if train.shifts else 1, train.shifts, train.crossed)
 
 
 def _run(
@@ -167,6 +170,7 @@ def _run(
         fixed.turns,
         fixed.states,
         fixed.shifts,
+        fixed.crossed,
         *(_numpy(part) for part in tissue),
         np.array(moves, dtype=np.int64),
         _numpy(by_schedule.double()),
@@ -220,6 +224,7 @@ class _Graph(torch.autograd.Function):
             fixed.turns,
             fixed.states,
             fixed.shifts,
+            fixed.crossed,
             *(_numpy(part) for part in tissue),
             _numpy(bars),
             max(2, round(pulses**0.5)),

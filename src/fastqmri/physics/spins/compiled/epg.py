@@ -211,6 +211,17 @@ def _stay(ws, dst):
 
 
 @njit(fastmath=_EXACT, error_model="numpy")
+def _begin(ws, slot, crossed):
+    """Full magnetisation: longitudinal, or ``crossed`` the imaginary part of the transverse states."""
+    for v in range(_L):
+        if crossed:
+            ws[slot + _K + v] = ws.dtype.type(1)
+            ws[slot + _K + _L + v] = ws.dtype.type(-1)
+        else:
+            ws[slot + _K + 2 * _L + v] = ws.dtype.type(1)
+
+
+@njit(fastmath=_EXACT, error_model="numpy")
 def _recover(ws, dst, co):
     for v in range(_L):
         ws[_U(dst + _K + 2 * _L + v)] += co[_U(_X + v)]
@@ -403,7 +414,22 @@ def _tangent_echo(ws, base, own, co, along, echo, start, lanes, out):
 
 @njit(nogil=True, cache=True, fastmath=_EXACT, error_model="numpy")
 def signals(
-    train, kinds, turns, states, shifts, t1, t2, b1, quality, moves, by_train, by_tissue, begin, end, out
+    train,
+    kinds,
+    turns,
+    states,
+    shifts,
+    crossed,
+    t1,
+    t2,
+    b1,
+    quality,
+    moves,
+    by_train,
+    by_tissue,
+    begin,
+    end,
+    out,
 ):
     """Echoes of unit magnetisation and any number of their tangents.
 
@@ -413,6 +439,8 @@ def signals(
         turns: (pulse, 2) cosine and sine by which F turns before each pulse; no pulses where all is real.
         states: kept.
         shifts: whether the gradient steps once a repetition.
+        crossed: start with transverse magnetisation along the pulses' axis, instead of longitudinal. Its states are
+            imaginary; they are carried as their imaginary parts, and what recovers, which is real, is none of them.
         t1, t2, b1, quality: (voxel); quality is that of the inversions.
         moves: (tangent) what each moves: BY_T1, BY_T2, BY_ALL.
         by_train: (tangent, 5, pulse) directions of ``train``.
@@ -433,8 +461,7 @@ def signals(
         for t in range(tangents):
             _directions(along[t], by_tissue[t], start, end)
         ws[:] = zero
-        for v in range(_L):
-            ws[_K + 2 * _L + v] = one
+        _begin(ws, 0, crossed)
         flip, interval, late = np.nan, np.nan, np.nan
         for i in range(pulses):
             rows = _rows(i, pulses, states)
@@ -453,11 +480,11 @@ def signals(
                     )
                     for part in range(parts):
                         base, own = 2 * part * size + here, 2 * ((1 + t) * parts + part) * size + here
-                        _prepare_tangent(ws, base, own, rows, co, along[t], part == 0)
+                        _prepare_tangent(ws, base, own, rows, co, along[t], part == 0 and not crossed)
                     for v in range(_L):
                         along[t, _LONG + v], along[t, _TRANS + v] = zero, zero
                 for part in range(parts):
-                    _prepare(ws, 2 * part * size + here, rows, co, part == 0)
+                    _prepare(ws, 2 * part * size + here, rows, co, part == 0 and not crossed)
             if flip != train[0, i]:
                 flip = train[0, i]
                 _pulse_coefficients(co, flip, same)
@@ -470,10 +497,11 @@ def signals(
             for t in range(tangents):
                 _directions_of_pulse(along[t], co, flip, late, by_train[t, 0, i], by_train[t, 1, i], moves[t])
                 own = 2 * (1 + t) * parts * size + here
-                for v in range(_L):
-                    ws[own + _K + 2 * _L + v] -= along[t, _LONG + v]
+                if not crossed:
+                    for v in range(_L):
+                        ws[own + _K + 2 * _L + v] -= along[t, _LONG + v]
             for part in range(parts):
-                base, sign = 2 * part * size, one if part == 0 else -one
+                base, sign = 2 * part * size, -one if part or crossed else one
                 first = base + here + _K
                 for v in range(lanes):
                     f, g, z = ws[first + v], ws[first + _L + v], ws[first + 2 * _L + v]
@@ -496,7 +524,7 @@ def signals(
                     _advance(ws, base + here, base + there, rows, co, sign)
                     if not shifts:
                         _stay(ws, base + there)
-                    if part == 0:
+                    if part == 0 and not crossed:
                         _recover(ws, base + there, co)
             for t in range(tangents):
                 _directions_of_interval(along[t], co, interval, by_train[t, 2, i])
@@ -519,20 +547,21 @@ def _coefficients(co, train, kinds, i, same, known):
 
 
 @njit(fastmath=_EXACT, error_model="numpy")
-def _step(ws, src, dst, size, parts, rows, later, co, shifts, turns, i, kinds, train):
+def _step(ws, src, dst, size, parts, rows, later, co, shifts, crossed, turns, i, kinds, train):
     """From the moment of pulse i to that of pulse i + 1, with the rows of pulse i; a preparation takes its own."""
     for part in range(parts):
-        sign = ws.dtype.type(1) if part == 0 else ws.dtype.type(-1)
+        sign = ws.dtype.type(-1) if part or crossed else ws.dtype.type(1)
         _advance(ws, src + part * size, dst + part * size, rows, co, sign)
         if not shifts:
             _stay(ws, dst + part * size)
-    _recover(ws, dst, co)
+    if not crossed:
+        _recover(ws, dst, co)
     if parts == 2:
         _turn(ws, dst, dst + size, later, ws.dtype.type(turns[i + 1, 0]), ws.dtype.type(turns[i + 1, 1]))
     if kinds[i + 1]:
         _preparation(co, kinds[i + 1], train[3, i + 1], train[4, i + 1])
         for part in range(parts):
-            _prepare(ws, dst + part * size, later, co, part == 0)
+            _prepare(ws, dst + part * size, later, co, part == 0 and not crossed)
 
 
 @njit(fastmath=_EXACT, error_model="numpy")
@@ -609,14 +638,29 @@ def _products(ws, state, adjoint, rows, co, real):
 
 @njit(nogil=True, cache=True, fastmath=_EXACT, error_model="numpy")
 def gradients(
-    train, kinds, turns, states, shifts, t1, t2, b1, quality, bars, spacing, begin, end, by_train, by_tissue
+    train,
+    kinds,
+    turns,
+    states,
+    shifts,
+    crossed,
+    t1,
+    t2,
+    b1,
+    quality,
+    bars,
+    spacing,
+    begin,
+    end,
+    by_train,
+    by_tissue,
 ):
     """Gradient of a scalar whose derivatives by the echoes are known.
 
     States are kept at every ``spacing``-th pulse on the way through, and recomputed from there on the way back.
 
     Args:
-        train, kinds, turns, states, shifts, t1, t2, b1, quality: as in `signals`.
+        train, kinds, turns, states, shifts, crossed, t1, t2, b1, quality: as in `signals`.
         bars: (parts, pulse, voxel) derivatives by the echoes.
         spacing: pulses between checkpoints.
         begin, end: voxels of this call.
@@ -629,7 +673,10 @@ def gradients(
     pair = parts * size
     zero, one = t1.dtype.type(0), t1.dtype.type(1)
     marks = (pulses + spacing - 1) // spacing
-    adjoint = (marks + spacing) * pair  # two slots after checkpoints and the states between them
+    tape = (
+        marks * pair
+    )  # after the checkpoints, the states between two of them, and two slots of adjoint states
+    adjoint = tape + (spacing + 1) * pair
     ws = np.zeros(adjoint + 2 * pair, t1.dtype)
     co = np.zeros(_ROWS, t1.dtype)
     sums = np.zeros((4, _L))
@@ -639,31 +686,28 @@ def gradients(
         same = _tissue(co, t1, t2, b1, quality, start, end)
         sums[:] = 0.0
         known[:] = np.nan
-        tape = marks * pair
-        ws[tape : tape + 2 * pair] = zero
-        for v in range(_L):
-            ws[tape + _K + 2 * _L + v] = one
+        ws[:pair] = zero
+        _begin(ws, 0, crossed)
         if kinds[0]:
             _preparation(co, kinds[0], train[3, 0], train[4, 0])
             for part in range(parts):
-                _prepare(ws, tape + part * size, 1, co, part == 0)
-        ws[:pair] = ws[tape : tape + pair]
-        for i in range(pulses - 1):  # slots take turns; every spacing-th moment is kept
-            src, dst = tape + (i % 2) * pair, tape + (1 - i % 2) * pair
-            rows, later = _rows(i, pulses, states), _rows(i + 1, pulses, states)
-            _coefficients(co, train, kinds, i, same, known)
-            _step(ws, src, dst, size, parts, rows, later, co, shifts, turns, i, kinds, train)
-            if (i + 1) % spacing == 0:
-                mark = (i + 1) // spacing * pair
-                ws[mark : mark + pair] = ws[dst : dst + pair]
-        for mark in range(marks - 1, -1, -1):
+                _prepare(ws, part * size, 1, co, part == 0 and not crossed)
+        for leg in range(2 * marks):  # through the train from mark to mark, and back
+            back = leg >= marks
+            mark = 2 * marks - 1 - leg if back else leg
             first, last = mark * spacing, min((mark + 1) * spacing, pulses)
+            if last == pulses and not back:
+                continue
             ws[tape : tape + pair] = ws[mark * pair : (mark + 1) * pair]
-            for i in range(first, last - 1):
+            for i in range(first, last - 1 if back else last):
                 src, dst = tape + (i - first) * pair, tape + (i - first + 1) * pair
                 rows, later = _rows(i, pulses, states), _rows(i + 1, pulses, states)
                 _coefficients(co, train, kinds, i, same, known)
-                _step(ws, src, dst, size, parts, rows, later, co, shifts, turns, i, kinds, train)
+                _step(ws, src, dst, size, parts, rows, later, co, shifts, crossed, turns, i, kinds, train)
+            if not back:
+                end_of_leg = tape + (last - first) * pair
+                ws[(mark + 1) * pair : (mark + 2) * pair] = ws[end_of_leg : end_of_leg + pair]
+                continue
             for i in range(last - 1, first - 1, -1):
                 now, later = _rows(i, pulses, states), _rows(i + 1, pulses, states)
                 state = tape + (i - first) * pair
@@ -677,7 +721,7 @@ def gradients(
                         _empty(ws, into, 0, now)
                     elif shifts:
                         _empty(ws, src + part * size, later, min(now + 1, states + 2))
-                        _retreat(ws, src + part * size, into, now, co, one if part == 0 else -one)
+                        _retreat(ws, src + part * size, into, now, co, -one if part or crossed else one)
                     else:
                         _retreat_still(ws, src + part * size, into, co)
                     found = state + part * size + _K
@@ -687,7 +731,7 @@ def gradients(
                         co[_BAR + v] = co[_ET + v] * bar
                         co[_ECHO + v] += co[_BAR + v] * (f + (co[_S + v] * z - co[_A + v] * (f + g)))
                     _add_echo(ws, into, co)
-                    _products(ws, state + part * size, into, now, co, part == 0)
+                    _products(ws, state + part * size, into, now, co, part == 0 and not crossed)
                 _collect(ws, dst, size, parts, now, co, sums, train, kinds, i, by_train)
                 if parts == 2:
                     _turn(ws, dst, dst + size, now, t1.dtype.type(turns[i, 0]), t1.dtype.type(-turns[i, 1]))

@@ -1,4 +1,4 @@
-"""Published fingerprinting schedules."""
+"""Published fingerprinting schedules, and a train of refocusing pulses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from fastqmri.core import Fingerprinting
+from fastqmri.core import Fingerprinting, RefocusingTrain
 from fastqmri.physics.spins.schedules.published import Published
 
 _LOBES = ((35, 2, 199, 10), (43, 1, 200, 10), (70, 1, 200, 9), (45, 1, 200, 11), (27, 1, 161, 0))
@@ -91,6 +91,12 @@ def cardiac_15(per_beat: int = 50, rr_interval: float = 1.0) -> Fingerprinting:
     )
 
 
+def refocusing_16() -> RefocusingTrain:
+    """16 echoes 10 ms apart whose angles fall from 180° to 110° and rise again; our choice."""
+    angles = [145 + 35 * math.cos(2 * math.pi * n / 15) for n in range(16)]
+    return RefocusingTrain(refocusing_angle=tuple(math.radians(angle) for angle in angles), echo_spacing=0.01)
+
+
 def _few(angles: str, times: str, echo_time: float) -> Fingerprinting:
     return Fingerprinting(
         flip_angle=tuple(math.radians(float(angle)) for angle in angles.split()),
@@ -160,5 +166,11 @@ SCHEDULES = (
         "15 heartbeats of 50 repetitions with inversions and T2 preparations; RR intervals as input",
         cardiac_15,
         ("hamilton2021",),
+    ),
+    Published(
+        "refocusing-16",
+        "16 spin echoes 10 ms apart, refocusing angles of 180 to 110 deg (our choice)",
+        refocusing_16,
+        ("weigel2015",),
     ),
 )
