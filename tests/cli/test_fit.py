@@ -37,13 +37,18 @@ TOLERANCE = {
     "qmt": {"F": 0.05, "kr": 0.1, "T2f": 0.05, "T2r": 0.05, "M0": 0.005},
     "qmt-yarnykh": {"F": 0.05, "kr": 0.1, "T2f": 0.05, "T2r": 0.05, "M0": 0.005},
     "qmt-bssfp": {"F": 0.1, "kr": 0.2, "T2f": 0.02, "M0": 0.01},
+    "cest-lorentz": {"A_water": 0.02, "A_amide": 0.1, "A_noe": 0.1, "A_mt": 0.1, "M0": 0.01},
+    "wassr": {"G_water": 0.05, "A_water": 0.02, "M0": 0.02},
+    "wasabi": {"B1": 0.01, "c": 0.01, "M0": 0.01},
+    "cest-asymmetry": {},
+    "glucest": {},
     "fingerprinting": {"T1": 0.02, "T2": 0.02, "M0": 0.01},
     "refocusing-train": {"T2": 0.01, "M0": 0.02, "B1": 0.02},
     "bloch": {"T1": 0.02, "T2": 0.02, "M0": 0.01},
     "restricted-diffusion": {"radius": 0.05, "D": 0.2, "S0": 0.01},
 }
-# what tells two pools apart is a few percent of the signal
-SNR = {"qmt": 2000, "qmt-yarnykh": 2000, "qmt-bssfp": 2000}
+# what tells pools apart is a few percent of the signal
+SNR = {"qmt": 2000, "qmt-yarnykh": 2000, "qmt-bssfp": 2000, "cest-lorentz": 1000}
 
 
 EXACT = ("mtr", "mtsat", "b1-afi", "b1-dam", "b0")

@@ -21,6 +21,10 @@ _CASES = {
     "mese-stimulated": "mese-stimulated-gaussian",
     "restricted-diffusion": "restricted-diffusion-sphere",
     "qmt": "qmt-ramani-free",
+    "cest-lorentz": "cest-lorentz-4-fixed",
+    "wassr": "cest-lorentz-1-fixed",
+    "cest-asymmetry": "cest-asymmetry-unsaturated-spline-0",
+    "glucest": "cest-asymmetry-negative-spline-0.5",
 }
 METHODS = [(entry, method.name) for entry in CATALOGUE.values() for method in entry.methods]
 METHOD_NAMES = [f"{entry.name}-{method}" for entry, method in METHODS]
@@ -45,6 +49,11 @@ _COMFORTABLE = {
     "T2f": (0.025, 0.05),
     "T2r": (9e-6, 1.3e-5),
     "R1": (0.8, 1.2),
+    "A_water": (0.5, 0.7),
+    "A_amide": (0.03, 0.08),
+    "A_noe": (0.05, 0.12),
+    "A_mt": (0.06, 0.15),
+    "G_mt": (40.0, 60.0),
 }
 
 

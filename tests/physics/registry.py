@@ -11,6 +11,7 @@ from physics.cases import (
     relaxometry,
     sequences,
     transfer,
+    z_spectrum,
 )
 
 _FAMILIES = (
@@ -22,6 +23,7 @@ _FAMILIES = (
     magnetization_transfer,
     transfer,
     fields,
+    z_spectrum,
 )
 CASES = tuple(case for family in _FAMILIES for case in family.CASES)
 BY_NAME = {case.name: case for case in CASES}

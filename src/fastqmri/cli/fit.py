@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Map plain NIfTI files, one command a model.")
 
 _FIT = "Fit"
-_COMPANIONS = ("b1", "t1", "r1", "b0", "t2r", "mask")
+_COMPANIONS = ("b1", "t1", "r1", "b0", "t2r", "db0", "mask")
 
 
 def _options(entry: Entry) -> list[inspect.Parameter]:

@@ -87,6 +87,8 @@ def _show(one: Entry) -> None:
     console.print(table)
     for option_name, choices in one.options.items():
         say(f"  option --{option_name}: {', '.join(str(c) for c in choices)}")
+    for name, setting in one.settings.items():
+        say(f"  option --{name}: {setting.write(setting.default)}")
     for method in one.methods:
         say(f"  method {method.name}: {method.description}")
     keys = dict.fromkeys((*model.references, *(k for m in one.methods for k in m.references)))

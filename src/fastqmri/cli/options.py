@@ -33,15 +33,19 @@ from fastqmri.core import (
     UnitError,
     UnknownNameError,
     VariableFlipAngle,
+    ZSpectrum,
 )
 from fastqmri.core.units import (
     ANGLE,
     B_VALUE,
     DIFFUSIVITY,
+    FIELD,
     FREQUENCY,
     GRADIENT,
     LENGTH,
+    OFFSET,
     RATE,
+    SATURATION_B1,
     TIME,
     Dimension,
     format_quantity,
@@ -111,6 +115,7 @@ _SPOILED = {
     ),
     "mt_state": _MT_STATE,
 }
+_EACH = "one for each image, in the order of the images"
 FIELDS: dict[type[Acquisition], dict[str, Field]] = {
     VariableFlipAngle: {
         "flip_angle": Field(
@@ -169,6 +174,21 @@ FIELDS: dict[type[Acquisition], dict[str, Field]] = {
             "--delay", TIME, False, "From the end of the pulse to the excitation: 0ms.", required=False
         ),
     },
+    ZSpectrum: {
+        "offset": Field(
+            "--offset",
+            OFFSET,
+            True,
+            f"Saturation offsets from water, {_EACH}; the unsaturated image's too: -300,-4:0.25:4ppm.",
+        ),
+        "saturation_b1": Field(
+            "--saturation-b1", SATURATION_B1, False, "Saturation amplitude: 3.7uT.", required=False
+        ),
+        "saturation_time": Field(
+            "--saturation-time", TIME, False, "Duration of the saturation: 5ms.", required=False
+        ),
+        "field_strength": Field("--field-strength", FIELD, False, "Of the scanner: 3T.", required=False),
+    },
     BalancedMagnetizationTransfer: {
         "flip_angle": Field("--flip-angle", ANGLE, True, "Of each image: 5,15,35,35deg."),
         "pulse_duration": Field("--pulse-duration", TIME, True, "Of each image's pulses: 0.3,0.3,0.3,2ms."),
@@ -224,6 +244,7 @@ _DIMENSION_OF_UNIT = {
     "1/s": RATE,
     "mm2/s": DIFFUSIVITY,
     "um": LENGTH,
+    "ppm": OFFSET,
 }
 
 
@@ -302,12 +323,16 @@ def own_options(entry: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         UnknownNameError: a value that is none of an option's choices.
+        UnitError: a number without its unit.
     """
-    own = {}
+    own: dict[str, Any] = {}
     for name, choices in entry.options.items():
         if values.get(name) is not None:
             check_choice(f"--{name}", values[name], choices)
             own[name] = values[name]
+    for name, setting in entry.settings.items():
+        if values.get(name) is not None:
+            own[name] = parse_quantity(values[name], setting.dimension, name=f"--{name}")
     return own
 
 
@@ -416,6 +441,9 @@ def _own_parameters(entry: Any) -> list[inspect.Parameter]:
             if default is None:
                 text += " Default: what the images hold."
             parameters.append(option(name, str | None, default, f"--{name}", help=text, group="Model"))
+    for name, setting in entry.settings.items():
+        default = setting.write(setting.default)
+        parameters.append(option(name, str, default, f"--{name}", help=setting.description, group="Model"))
     return parameters
 
 

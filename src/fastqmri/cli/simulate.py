@@ -62,9 +62,7 @@ def simulate(entry: Entry, values: Mapping[str, Any]) -> None:
     for parameter, value in zip(model.parameters, phantom.truth, strict=True):
         path = out / "truth" / f"{parameter.name}.nii.gz"
         write_image(path, value.float(), affine, name=parameter.name, unit=parameter.unit)
-    own_words = [
-        f"--{name}" if value is True else f"--{name} {value}" for name, value in own.items() if value
-    ]
+    own_words = [_own_word(entry, name, value) for name, value in own.items() if value]
     command = " ".join([_fit_command(entry, acquisition, measurement.known, images, out), *own_words])
     write_json(
         out / "simulation.json",
@@ -112,6 +110,12 @@ def _fit_command(
     for flag, name in (("mask", "mask.nii.gz"), ("regions", "labels.nii.gz"), ("out", "maps")):
         words.append(f"--{flag} {_quoted(out / name)}")
     return " ".join(words)
+
+
+def _own_word(entry: Entry, name: str, value: Any) -> str:
+    if name in entry.settings:
+        return f"--{name} {entry.settings[name].write(value)}"
+    return f"--{name}" if value is True else f"--{name} {value}"
 
 
 def _quoted(path: Path) -> str:

@@ -23,10 +23,12 @@ from fastqmri.core import (
     RefocusingTrain,
     UnknownNameError,
     VariableFlipAngle,
+    ZSpectrum,
 )
 from fastqmri.physics.spins import PulseSequence, schedule
 
 _PDW, _T1W = math.radians(6), math.radians(21)
+_SIDE = (0.2, 0.4, 0.6, 1.0, *(1.5 + 0.5 * i for i in range(18)), 20.0, 30.0, 40.0, 50.0, 100.0)
 _TYPICAL: dict[type[Acquisition], Acquisition] = {
     VariableFlipAngle: VariableFlipAngle(
         flip_angle=tuple(math.radians(angle) for angle in (3, 6, 9, 13, 18, 25)), repetition_time=0.015
@@ -52,6 +54,11 @@ _TYPICAL: dict[type[Acquisition], Acquisition] = {
         repetition_time=0.025,
         flip_angle=math.radians(7),
     ),
+    ZSpectrum: ZSpectrum(
+        offset=(*(-d for d in _SIDE[::-1]), 0.0, *_SIDE),
+        saturation_b1=0.9,
+        field_strength=3.0,
+    ),
     BalancedMagnetizationTransfer: BalancedMagnetizationTransfer(
         flip_angle=tuple(math.radians(angle) for angle in (5, 10, 15, 20, 25, 30, 35, *(35,) * 5)),
         pulse_duration=(0.00027,) * 7 + (0.0004, 0.0006, 0.0009, 0.0014, 0.0021),
@@ -72,6 +79,20 @@ _TYPICAL: dict[type[Acquisition], Acquisition] = {
     ActualFlipAngle: ActualFlipAngle(repetition_time=(0.02, 0.1), flip_angle=math.radians(60)),
     DoubleAngle: DoubleAngle(flip_angle=(math.radians(60), math.radians(120))),
 }
+_Z_SPECTRA = {
+    "wassr": ZSpectrum(offset=tuple(0.1 * i for i in range(-10, 11)), saturation_b1=0.1),
+    "wasabi": ZSpectrum(
+        offset=(-300.0, *(-2 + 0.125 * i for i in range(33))),
+        saturation_b1=3.7,
+        saturation_time=0.005,
+        field_strength=3.0,
+    ),
+    "glucest": ZSpectrum(
+        offset=(-100.0, -20.0, *(s * (1.8 + 0.2 * i) for s in (-1, 1) for i in range(13)), 20.0, 100.0),
+        saturation_b1=3.0,
+        field_strength=7.0,
+    ),
+}
 _IVIM_B_VALUES = (0, 10, 20, 30, 50, 80, 120, 200, 300, 400, 500, 600, 800, 1000)
 
 
@@ -80,7 +101,7 @@ def typical_acquisition(kind: type[Acquisition], model: str = "") -> Acquisition
 
     Args:
         kind: class of the acquisition.
-        model: name in the catalogue, where a family serves several (``dti``, ``adc``, ``ivim``).
+        model: name in the catalogue, where a family serves several (``dti``, ``adc``, ``ivim``; ``wasabi``).
 
     Raises:
         UnknownNameError: no such family.
@@ -94,6 +115,8 @@ def typical_acquisition(kind: type[Acquisition], model: str = "") -> Acquisition
         return DiffusionWeighted(b_value=_IVIM_B_VALUES if model == "ivim" else (0, 200, 500, 800, 1200))
     if model == "b0":
         return MultiEchoGradientEcho(echo_time=(0.00492, 0.00738))
+    if kind is ZSpectrum and model in _Z_SPECTRA:
+        return _Z_SPECTRA[model]
     if kind not in _TYPICAL:
         raise UnknownNameError(
             f"acquisition {kind.__name__}", "it has no typical protocol.", "Give its values yourself."

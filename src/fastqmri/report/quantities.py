@@ -6,7 +6,16 @@ import math
 from dataclasses import dataclass
 
 from fastqmri.core import Acquisition, Flag, Parameter
-from fastqmri.core.units import ANGLE, B_VALUE, FREQUENCY, TIME, Dimension, format_quantity
+from fastqmri.core.units import (
+    ANGLE,
+    B_VALUE,
+    FIELD,
+    FREQUENCY,
+    SATURATION_B1,
+    TIME,
+    Dimension,
+    format_quantity,
+)
 
 _MANY = 12
 _MILLISECONDS = ("T2", "T1rho")
@@ -20,6 +29,9 @@ _FIELDS: dict[str, tuple[str, Dimension]] = {
     "pulse_duration": ("pulse duration", TIME),
     "pulse_bandwidth": ("pulse bandwidth", FREQUENCY),
     "delay": ("delay", TIME),
+    "saturation_b1": ("saturation B1", SATURATION_B1),
+    "saturation_time": ("saturation time", TIME),
+    "field_strength": ("field strength", FIELD),
 }
 
 

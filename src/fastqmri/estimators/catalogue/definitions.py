@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from fastqmri.core import Acquisition, Measurement, UnknownNameError
+from fastqmri.core.units import Dimension
 from fastqmri.estimators.least_squares import solve_fast
 from fastqmri.estimators.voxelwise import CHUNK, Finish, Voxelwise
 from fastqmri.physics.signal import SignalModel
@@ -34,6 +35,25 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """A number that a model wants to be told besides its acquisition.
+
+    Attributes:
+        dimension: of the number.
+        default: in the dimension's unit.
+        description: a line for people.
+    """
+
+    dimension: Dimension
+    default: float
+    description: str
+
+    def write(self, value: float) -> str:
+        """The number with its unit, as it is given on the command line."""
+        return f"{value:.9g}{self.dimension.unit}"
+
+
+@dataclass(frozen=True)
 class Entry:
     """A mapping from contrasts to parameters.
 
@@ -48,6 +68,7 @@ class Entry:
         example: the options of an example that follow ``fastqmri fit NAME``.
         option_help: a line for people on an option of the model.
         needs_phase: whether the images must be complex.
+        settings: names of the model's own numbers.
     """
 
     name: str
@@ -60,6 +81,7 @@ class Entry:
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     option_help: Mapping[str, str] = field(default_factory=dict)
     needs_phase: bool = False
+    settings: Mapping[str, Setting] = field(default_factory=dict)
 
     def method(self, name: str = "auto") -> Method:
         """Look a method up; ``auto`` is the default.

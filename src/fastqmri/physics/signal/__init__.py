@@ -19,6 +19,7 @@ from fastqmri.physics.signal.relaxometry import (
 )
 from fastqmri.physics.signal.spin_echo_train import SpinEchoTrain
 from fastqmri.physics.signal.transfer import MultiParameter, TransferRatio, TransferSaturation
+from fastqmri.physics.signal.z_spectrum import LorentzianPools, WasabiSignal, ZAsymmetry
 
 __all__ = [
     "ActualFlipAngleSignal",
@@ -33,6 +34,7 @@ __all__ = [
     "IntravoxelIncoherentMotion",
     "InversionRecoverySignal",
     "LookLockerSignal",
+    "LorentzianPools",
     "MultiParameter",
     "PhaseEvolution",
     "RamaniSignal",
@@ -43,5 +45,7 @@ __all__ = [
     "SpoiledGradientEcho",
     "TransferRatio",
     "TransferSaturation",
+    "WasabiSignal",
     "YarnykhSignal",
+    "ZAsymmetry",
 ]
