@@ -22,7 +22,9 @@ _MATH = {"reassoc", "contract", "arcp", "nsz"}
 _TURN_HIGH = 6.283185303211212  # 2π in 30 bits: products with whole numbers below 2^23 are exact
 _TURN_LOW = 3.968374318722162e-09  # what is left of it
 _SMALL = 1.0  # θ² up to which the series hold to rounding
-_FREE, _WEAK, _STRONG = 0, 1, 2  # kinds of step: no radio frequency, θ² below _SMALL in all lanes, the rest
+_TINY = 0.02  # θ² up to which four terms do, to 1e-15 a step
+# kinds of step: no radio frequency, θ² below _TINY or below _SMALL in all lanes, the rest
+_FREE, _FINE, _WEAK, _STRONG = 0, 1, 2, 3
 
 # rows of the workspace
 _X, _Y, _Z = (i * LANES for i in range(3))
@@ -124,6 +126,14 @@ def _series(y):
     return 1.0 - y * c, b, c
 
 
+@njit(fastmath=_MATH, forceinline=True)
+def _short_series(y):
+    """A and B of y = θ² up to _TINY."""
+    c = 1 / 6 - y * (1 / 120 - y * (1 / 5040 - y * (1 / 362880)))
+    b = 1 / 2 - y * (1 / 24 - y * (1 / 720 - y * (1 / 40320)))
+    return 1.0 - y * c, b
+
+
 @njit(fastmath=_MATH, error_model="numpy", forceinline=True)
 def _closed(y):
     """A, B and C of any y = θ²."""
@@ -146,7 +156,10 @@ def _kind(most, steps, i):
     z = most[1] * abs(steps[i, 5])
     for axis in range(3):
         z += most[4 + axis] * abs(steps[i, 2 + axis])
-    return _WEAK if transverse * most[0] ** 2 + z * z <= _SMALL else _STRONG
+    square = transverse * most[0] ** 2 + z * z
+    if square <= _TINY:
+        return _FINE
+    return _WEAK if square <= _SMALL else _STRONG
 
 
 @njit(fastmath=_MATH, forceinline=True)
@@ -202,6 +215,18 @@ def _advance(ws, most, steps, i):
             ws[_X + v] = e2 * (x - d * x - s * y)
             ws[_Y + v] = e2 * (y - d * y + s * x)
             ws[_Z + v] = 1.0 + (ws[_Z + v] - 1.0) * (h1 * h1)
+    elif kind == _FINE:
+        for v in range(LANES):
+            h1, h2, b1 = ws[_H1 + v], ws[_H2 + v], ws[_B1 + v]
+            wz = ws[_OFF + v] * duration + ws[_PX + v] * kx + ws[_PY + v] * ky + ws[_PZ + v] * kz
+            wx, wy = b1 * ax, b1 * ay
+            a, b = _short_series(wx * wx + wy * wy + wz * wz)
+            x, y, z = _turned(
+                ws[_X + v] * h2, ws[_Y + v] * h2, 1.0 + (ws[_Z + v] - 1.0) * h1, wx, wy, wz, a, b
+            )
+            ws[_X + v] = x * h2
+            ws[_Y + v] = y * h2
+            ws[_Z + v] = 1.0 + (z - 1.0) * h1
     elif kind == _WEAK:
         for v in range(LANES):
             h1, h2, b1 = ws[_H1 + v], ws[_H2 + v], ws[_B1 + v]
