@@ -154,7 +154,7 @@ def axis_of(model: SignalModel, x: Tensor) -> Axis:
         )
     label, factor = _abscissa(acquisition)
     order = np.argsort(values, kind="stable")
-    if isinstance(acquisition, Schedule) or not _is_pointwise(model, x):
+    if _is_numbered(acquisition) or not _is_pointwise(model, x):
         return Axis(label, values * factor, values[order] * factor, None, order)
     start = 0.0 if acquisition.varies == "b_value" else min(values.min(), 0.01 * values.max())
     dense = np.linspace(start, values.max(), _CURVE_POINTS)
@@ -230,10 +230,15 @@ def _signals(measurement: Measurement, voxels: Sequence[int] | NDArray[np.int64]
 
 def _abscissa(acquisition: Acquisition) -> tuple[str, float]:
     """Label of what varies, and the factor to the unit in it."""
-    if isinstance(acquisition, Schedule):
+    if _is_numbered(acquisition):
         return "image", 1.0
     name = acquisition.varies
     return _ABSCISSAE.get(name, (f"{name.replace('_', ' ')} (ms)", 1e3))
+
+
+def _is_numbered(acquisition: Acquisition) -> bool:
+    """Whether the images have no abscissa but their order."""
+    return isinstance(acquisition, Schedule) or not acquisition.continuous
 
 
 def _resampled(model: SignalModel, values: Floats) -> SignalModel:
@@ -263,7 +268,7 @@ def _by_angle(acquisition: Acquisition, b_values: Floats, direction: Tensor) -> 
 
 
 def _varied(acquisition: Acquisition) -> Tensor:
-    """(contrast,) what the images differ in; of a schedule, where much varies at once, their number."""
-    if isinstance(acquisition, Schedule):
+    """(contrast,) what the images differ in; where much varies at once, their number."""
+    if _is_numbered(acquisition):
         return torch.arange(1, acquisition.contrasts + 1, dtype=torch.float64)
     return acquisition.tensor(acquisition.varies)

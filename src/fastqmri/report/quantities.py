@@ -130,6 +130,8 @@ def acquisition_phrases(acquisition: Acquisition) -> list[str]:
             continue
         if name == "b_vector":
             phrases.append(f"{len({v for v in value if any(v)})} gradient directions")
+        elif name == "mt_state":
+            phrases.append(f"MT pulse on in {sum(value)} of {len(value)} images")
         elif name in _FIELDS:
             label, dimension = _FIELDS[name]
             phrases.append(f"{label} {_listed(value, dimension)}")
