@@ -25,6 +25,8 @@ _CASES = {
     "wassr": "cest-lorentz-1-fixed",
     "cest-asymmetry": "cest-asymmetry-unsaturated-spline-0",
     "glucest": "cest-asymmetry-negative-spline-0.5",
+    "mtc-mrf": "mtc-mrf-40",
+    "cest-mrf": "cest-mrf-arginine",
 }
 METHODS = [(entry, method.name) for entry in CATALOGUE.values() for method in entry.methods]
 METHOD_NAMES = [f"{entry.name}-{method}" for entry, method in METHODS]
@@ -87,8 +89,9 @@ def scan(name: str, voxels: tuple[int, ...], snr: float, generator: torch.Genera
     model = case.build()
     truth = case.tissue(generator, voxels)
     for row, parameter in enumerate(model.parameters):
-        if parameter.name in _COMFORTABLE:
-            low, high = _COMFORTABLE[parameter.name]
+        low, high = _COMFORTABLE.get(parameter.name, parameter.prior)
+        (least, most), (first, last) = parameter.bounds, parameter.prior
+        if parameter.name in _COMFORTABLE and least <= low <= last and first <= high <= most:
             truth[row] = low + (high - low) * torch.rand(voxels, dtype=torch.float64, generator=generator)
     if name == "looklocker":
         truth[2] = 0.7 * truth[1]

@@ -39,6 +39,8 @@ def test_entries_are_consistent(found: Entry, method: str, generator: torch.Gene
     optional = {"offset", "inversion_factor"}
     if found.name == "cest-lorentz":
         optional |= {name for name in found.outputs if name.endswith("amine") or name.startswith("d_")}
+    if "water" in found.options:
+        optional |= {"T1", "T2", "f_glutamate", "k_amine"}
     assert set(found.outputs) - optional <= set(maps.names)
     assert found.method(method).description
     for key in (*found.method(method).references, *made.model.references):
@@ -63,11 +65,12 @@ def test_estimates_agree_with_the_truth(found: Entry, method: str, generator: to
     # without noise to speak of, all but the ill-conditioned sums of exponentials return what was put in
     made = scan(found.name, (5, 3), 1e5, generator)
     maps = made.estimate(method)
-    tolerance = {"biexponential": 0.1, "ivim": 0.01, "qmt-bssfp": 0.01, "cest-lorentz": 0.02}.get(
-        found.name, 2e-3
-    )
+    wide = {"biexponential": 0.1, "ivim": 0.01, "qmt-bssfp": 0.01, "mtc-mrf": 0.06, "cest-bm": 0.01}
+    wide["cest-lorentz"] = 0.02
+    tolerance = wide.get(found.name, 2e-3)
     # a refocusing angle beyond 180° is nearly its mirror image, and a few fits end on the wrong side
-    share = 0.9 if found.name == "mese-stimulated" else 1.0
+    # the exchange rate of a fingerprint is weakly determined, and a few fits don't settle (and say so)
+    share = {"mese-stimulated": 0.9, "mtc-mrf": 0.8}.get(found.name, 1.0)
     for parameter, row in zip(made.model.parameters, made.truth, strict=True):
         if parameter.name in maps:
             scale = row.abs().clamp_min(1e-4 if parameter.unit == "mm2/s" else 1e-2)

@@ -21,6 +21,7 @@ from fastqmri.core import (
     PulsedGradient,
     QuantitativeMagnetizationTransfer,
     RefocusingTrain,
+    SaturationTransfer,
     UnknownNameError,
     VariableFlipAngle,
     ZSpectrum,
@@ -46,6 +47,15 @@ _TYPICAL: dict[type[Acquisition], Acquisition] = {
         gradient_amplitude=(0.0, 0.1, 0.2, 0.3, 0.4) * 3,
         pulse_duration=(0.004,) * 5 + (0.01,) * 10,
         pulse_separation=(0.015,) * 5 + (0.02,) * 5 + (0.05,) * 5,
+    ),
+    SaturationTransfer: SaturationTransfer(
+        offset=tuple(
+            sign * ppm for ppm in (40.0, 20.0, *(5 - 0.25 * i for i in range(18))) for sign in (-1, 1)
+        ),
+        saturation_b1=(1.5,) * 40,
+        pulse_duration=(2.0,) * 40,
+        recovery_time=(3.0,) * 40,
+        field_strength=3.0,
     ),
     QuantitativeMagnetizationTransfer: QuantitativeMagnetizationTransfer(
         saturation_angle=tuple(math.radians(angle) for angle in (0, *(142,) * 6, *(426,) * 6)),
@@ -93,6 +103,7 @@ _Z_SPECTRA = {
         field_strength=7.0,
     ),
 }
+_SATURATION = {"mtc-mrf": "mtc-mrf-40", "cest-mrf": "cest-mrf-arginine"}
 _IVIM_B_VALUES = (0, 10, 20, 30, 50, 80, 120, 200, 300, 400, 500, 600, 800, 1000)
 
 
@@ -117,6 +128,8 @@ def typical_acquisition(kind: type[Acquisition], model: str = "") -> Acquisition
         return MultiEchoGradientEcho(echo_time=(0.00492, 0.00738))
     if kind is ZSpectrum and model in _Z_SPECTRA:
         return _Z_SPECTRA[model]
+    if kind is SaturationTransfer and model in _SATURATION:
+        return schedule(_SATURATION[model])
     if kind not in _TYPICAL:
         raise UnknownNameError(
             f"acquisition {kind.__name__}", "it has no typical protocol.", "Give its values yourself."

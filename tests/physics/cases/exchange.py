@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastqmri.core import SaturationTransfer
-from fastqmri.physics.spins import ChemicalExchange, TwoPoolTransfer
+from fastqmri.physics.spins import ChemicalExchange, TwoPoolTransfer, schedule
 from fastqmri.physics.spins.exchange import Pool, Tissue
 from physics.checks import Case
 
@@ -90,7 +90,28 @@ BRAIN = Tissue(
 TIMES = ("offset", "saturation_b1", "pulse_duration", "recovery_time")
 
 
+SPECTRUM = SaturationTransfer(
+    offset=tuple(sign * ppm for ppm in (40.0, 20.0, *(5 - 0.25 * i for i in range(18))) for sign in (-1, 1)),
+    saturation_b1=1.5,
+    pulse_duration=2.0,
+    recovery_time=3.0,
+    field_strength=3.0,
+)
+
 CASES = (
+    Case("mtc-mrf-40", lambda: TwoPoolTransfer(schedule("mtc-mrf-40")), None),
+    Case(
+        "cest-mrf-arginine",
+        lambda: ChemicalExchange(schedule("cest-mrf-arginine"), "l-arginine", protons=3),
+        None,
+    ),
+    Case(
+        "cest-bm",
+        lambda: ChemicalExchange(
+            SPECTRUM, "white-matter", ("f_amide", "f_amine", "f_guanidinium", "f_NOE", "f_MT")
+        ),
+        None,
+    ),
     Case("mtc-closed", lambda: TwoPoolTransfer(TRANSFER), None, schedule=TIMES),
     Case("mtc-exact", lambda: TwoPoolTransfer(SHORT, "exact", "superlorentzian"), None, schedule=TIMES),
     Case(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from fastqmri.core import UnknownNameError
 from fastqmri.estimators.catalogue import (
     diffusion,
+    exchange,
     fields,
     fingerprinting,
     relaxometry,
@@ -28,6 +29,7 @@ _FAMILIES = (
     saturation,
     transfer,
     fields,
+    exchange,
 )
 CATALOGUE: dict[str, Entry] = {entry.name: entry for family in _FAMILIES for entry in family.ENTRIES}
 

@@ -341,7 +341,6 @@ class TwoPoolTransfer(SignalModel):
                 B1,
             ),
         )
-        self.non_negative = acquisition.initial != "equilibrium"
         self._form, self._lineshape = form, lineshape
         pulsed = acquisition.pulses > 1 or len(set(acquisition.pulse_shape)) > 1
         read = acquisition.flip_angle is not None
