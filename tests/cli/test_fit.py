@@ -46,9 +46,13 @@ TOLERANCE = {
     "refocusing-train": {"T2": 0.01, "M0": 0.02, "B1": 0.02},
     "bloch": {"T1": 0.02, "T2": 0.02, "M0": 0.01},
     "restricted-diffusion": {"radius": 0.05, "D": 0.2, "S0": 0.01},
+    "mtc-mrf": {"k": 0.05, "f": 0.05, "T2m": 0.02, "T1": 0.01, "M0": 0.01},
+    "cest-mrf": {"k_amine": 0.05, "f_amine": 0.05, "M0": 0.01},
+    "cest-bm": {"f_amide": 0.2, "f_amine": 0.2, "f_guanidinium": 0.2, "f_NOE": 0.1, "f_MT": 0.01, "M0": 0.01},
 }
 # what tells pools apart is a few percent of the signal
 SNR = {"qmt": 2000, "qmt-yarnykh": 2000, "qmt-bssfp": 2000, "cest-lorentz": 1000}
+SNR |= {"mtc-mrf": 5000, "cest-bm": 5000}
 
 
 EXACT = ("mtr", "mtsat", "b1-afi", "b1-dam", "b0")
