@@ -169,12 +169,13 @@ def crlb(one: Entry, values: Mapping[str, Any]) -> None:
     for parameter in varied:
         table.add_column(escape(f"{parameter.name} [{parameter.unit}]"), justify="right")
     truth = _truth_of(model, x, names)
-    for name in names:
+    shown = [k for k, name in enumerate(names) if name in (*one.outputs, *(values["also_unknown"] or ()))]
+    for name in (names[k] for k in shown):
         table.add_column(f"sd {name}", justify="right")
         table.add_column("%", justify="right")
     for v in range(x.shape[1]):
         row = [f"{float(x[model.parameters.index(p), v]):.5g}" for p in varied]
-        for k in range(len(names)):
+        for k in shown:
             row.append(f"{float(bounds[k, v]):.3g}")
             row.append(f"{100 * float(bounds[k, v] / truth[k][v].abs()):.3g}" if float(truth[k][v]) else "")
         table.add_row(*row)
