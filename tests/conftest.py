@@ -55,6 +55,12 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Dictionaries of tests stay out of the user's folder."""
+    os.environ["FASTQMRI_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _one_thread_per_worker() -> Iterator[None]:
     """Workers of pytest-xdist share the cores: more threads in each would only queue."""
     if "PYTEST_XDIST_WORKER" not in os.environ:

@@ -68,6 +68,8 @@ def test_estimates_agree_with_the_truth(found: Entry, method: str, generator: to
     wide = {"biexponential": 0.1, "ivim": 0.01, "qmt-bssfp": 0.01, "mtc-mrf": 0.06, "cest-bm": 0.01}
     wide["cest-lorentz"] = 0.02
     tolerance = wide.get(found.name, 2e-3)
+    if method == "matching":
+        tolerance = 0.05  # a grid has steps
     # a refocusing angle beyond 180° is nearly its mirror image, and a few fits end on the wrong side
     # the exchange rate of a fingerprint is weakly determined, and a few fits don't settle (and say so)
     share = {"mese-stimulated": 0.9, "mtc-mrf": 0.8}.get(found.name, 1.0)

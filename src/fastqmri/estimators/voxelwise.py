@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -89,6 +90,9 @@ class Voxelwise:
 
     def _estimate(self, measurement: Measurement) -> ParameterMaps:
         self._check(measurement)
+        prepare = getattr(self.solve, "prepare", None)
+        if prepare is not None and not measurement.known:
+            prepare(self.model, self.progress)
         if not measurement.data.is_contiguous():  # or every chunk would copy it
             measurement = replace(measurement, data=measurement.data.contiguous())
         work = _Workspace(self.model, measurement)
@@ -109,7 +113,9 @@ class Voxelwise:
             done += voxels
             if self.progress:
                 self.progress(done, work.count)
-        return work.finish(measurement, saturation, self.chunk)
+        maps = work.finish(measurement, saturation, self.chunk)
+        notes = getattr(self.solve, "notes", None)
+        return maps if notes is None else replace(maps, notes=maps.notes + notes(self.model))
 
     def _estimate_batch(self, batch: Screened, index: _Index, work: _Workspace, sigma: float | None) -> None:
         """Estimate whole voxels and those with samples left out apart: the former need no weights."""
@@ -200,6 +206,8 @@ class _Workspace:
         self.count = voxels if self.inside is None else len(self.inside)
         self.value = torch.full((len(self.outputs), voxels), torch.nan)
         self.deviation = torch.full((len(self.outputs), voxels), torch.nan)  # per unit noise until `finish`
+        self.lock = threading.Lock()
+        self.fixed: Tensor | None = None  # variances that do not come from noise
         self.residual = torch.full((voxels,), torch.nan)
         self.samples = torch.zeros(voxels, dtype=torch.int32)
         self.peak = torch.full((voxels,), torch.nan)
@@ -216,22 +224,31 @@ class _Workspace:
         x = solution.x
         values = list(x.unbind())
         variances = [solution.entry(i, i) for i in range(len(x))]
+        fixed = [] if solution.fixed is None else list(solution.fixed)
         rows = list(model.estimated)
         for value, gradient in model.derive(model.complete(x, part.known)):
             values.append(value)
             by_estimated = gradient if len(rows) == len(gradient) else gradient[rows]
             variances.append(solution.variance(by_estimated))
+            if solution.fixed is not None:
+                fixed.append((by_estimated**2 * solution.fixed).sum(0))
         value = torch.stack(values).float()
         failed = ~torch.isfinite(value.sum(0))
         if bool(failed.any()):
             value[:, failed] = torch.nan
         self.value[:, index] = value
         self.deviation[:, index] = torch.stack(variances).float().clamp_min_(0).sqrt_()
+        if fixed:
+            with self.lock:
+                if self.fixed is None:
+                    self.fixed = torch.zeros_like(self.deviation)
+            self.fixed[:, index] = torch.stack(fixed).float()
+        at_bound = _at_bound(model, x) if solution.at_bound is None else solution.at_bound
         self.residual[index] = solution.residual.float()
         self.samples[index] = part.samples.int() * (2 if model.complex_valued else 1)
         self.peak[index] = part.peak.float()
         self.flags[index] |= _flag(~solution.converged | failed, Flag.NOT_CONVERGED) | _flag(
-            _at_bound(model, x), Flag.AT_BOUND
+            at_bound, Flag.AT_BOUND
         )
 
     def finish(self, measurement: Measurement, saturation: float | None, chunk: int) -> ParameterMaps:
@@ -278,6 +295,8 @@ class _Workspace:
             own = ((_PRIOR_FREEDOM * level**2 + residual) / (_PRIOR_FREEDOM + freedom)).sqrt_()
             torch.where(freedom > 0, own, sigma, out=sigma)
         self.deviation[:, span] *= sigma
+        if self.fixed is not None:
+            self.deviation[:, span] = torch.hypot(self.deviation[:, span], self.fixed[:, span].sqrt())
         torch.div(residual, samples.clamp_min(1), out=rms).sqrt_()
         flags = self.flags[span]
         if level is not None:

@@ -19,12 +19,17 @@ class Solution:
         covariance: (unknown, unknown, voxel) per unit variance of the noise.
         residual: (voxel) weighted sum of squared residuals.
         converged: (voxel) bool.
+        fixed: (unknown, voxel) variances that do not come from noise (the step of a grid), or None.
+        at_bound: (voxel) bool: stopped at a limit that the unknowns' own bounds do not show (the end of a grid);
+            None where they do.
     """
 
     x: Tensor
     covariance: Tensor
     residual: Tensor
     converged: Tensor
+    fixed: Tensor | None = None
+    at_bound: Tensor | None = None
 
     def transformed(self, x: Tensor, jacobian: Tensor) -> Solution:
         """The same estimates in other coordinates, ``jacobian`` = ∂x/∂self.x, (new, unknown, voxel)."""
@@ -58,10 +63,19 @@ class PackedSolution(Solution):
         self._fill(x, torch.stack(rows), residual, converged)
 
     @classmethod
-    def of(cls, x: Tensor, packed: Tensor, residual: Tensor, converged: Tensor) -> PackedSolution:
+    def of(
+        cls,
+        x: Tensor,
+        packed: Tensor,
+        residual: Tensor,
+        converged: Tensor,
+        fixed: Tensor | None = None,
+        at_bound: Tensor | None = None,
+    ) -> PackedSolution:
         """From the lower triangle, row by row, (entry, voxel)."""
         solution = cls.__new__(cls)
         solution._fill(x, packed, residual, converged)
+        solution.__dict__.update(fixed=fixed, at_bound=at_bound)
         return solution
 
     def _fill(self, x: Tensor, packed: Tensor, residual: Tensor, converged: Tensor) -> None:

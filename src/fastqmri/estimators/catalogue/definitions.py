@@ -11,6 +11,7 @@ from torch import Tensor
 from fastqmri.core import Acquisition, Measurement, UnknownNameError
 from fastqmri.core.units import Dimension
 from fastqmri.estimators.least_squares import solve_fast
+from fastqmri.estimators.matching import Matching
 from fastqmri.estimators.voxelwise import CHUNK, Finish, Voxelwise
 from fastqmri.physics.signal import SignalModel
 
@@ -141,4 +142,31 @@ NLLS = Method(
     "standard deviations from the Jacobian",
     solve_fast,
     ("marquardt1963", "golub1973"),
+)
+MATCHING = (
+    Method(
+        "matching",
+        "best atom of a dictionary, exactly, by a tree on the compressed dictionary",
+        Matching("exact"),
+        ("ma2013", "mcgivney2014"),
+    ),
+    Method("matching-full", "best atom of a dictionary, all compared", Matching("full"), ("ma2013",)),
+    Method(
+        "matching-svd",
+        "best atom of a dictionary, all compared in its first singular vectors (approximate)",
+        Matching("compressed"),
+        ("ma2013", "mcgivney2014"),
+    ),
+    Method(
+        "matching-group",
+        "best atom in the most similar groups of a compressed dictionary (approximate)",
+        Matching("grouped"),
+        ("ma2013", "cauley2015"),
+    ),
+    Method(
+        "matching-refined",
+        "best atom of a dictionary, then a few least-squares steps off its grid",
+        Matching("exact", refine=True),
+        ("ma2013", "marquardt1963"),
+    ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastqmri.core import Fingerprinting, RefocusingTrain
-from fastqmri.estimators.catalogue.definitions import NLLS, Entry
+from fastqmri.estimators.catalogue.definitions import MATCHING, NLLS, Entry
 from fastqmri.physics.spins import FingerprintingSignal, RefocusedEchoes
 
 ENTRIES = (
@@ -12,7 +12,7 @@ ENTRIES = (
         None,
         Fingerprinting,
         FingerprintingSignal,
-        (NLLS,),
+        (*MATCHING, NLLS),
         ("T1", "T2", "M0", "R1", "R2"),
         options={"signal": FingerprintingSignal.SIGNALS, "profile": FingerprintingSignal.PROFILES},
         example="--images mrf.nii.gz --schedule irfisp-1000 --mask brain.nii.gz --out maps",
