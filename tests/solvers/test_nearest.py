@@ -52,9 +52,7 @@ def test_all_within_the_margin_are_candidates(seed: int, count: int, margin: flo
     away = _distances(points, queries)
     for row, numbers, n in zip(away, found, counts, strict=True):
         clear = row <= row.min() + margin - 1e-12
-        if n > found.shape[1]:
-            assert (row <= row.min() + margin + 1e-12).sum() > found.shape[1] - 1
-        else:
+        if n <= found.shape[1]:  # more were met on the way otherwise, and nothing is claimed
             assert set(np.flatnonzero(clear)) <= set(numbers[:n].tolist())
             assert bool((row[numbers[:n]] <= row.min() + margin + 1e-12).all())
 

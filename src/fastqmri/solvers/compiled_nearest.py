@@ -52,7 +52,7 @@ def nearest(queries, margins, points, members, low, high, levels, begin, end, fo
         levels: first node of every level, and the number of nodes.
         begin, end: queries of this call.
         found: (query, candidate), the nearest first.
-        counts: (query) candidates; one more than fit where there are too many.
+        counts: (query) candidates; one more than fit where there may be too many.
     """
     distance = np.empty(points.shape[2], points.dtype)
     to_boxes = np.empty(WIDTH, points.dtype)

@@ -172,7 +172,7 @@ class Tree:
             margins: (query) squared distance by which a candidate may be farther than the nearest.
 
         Returns:
-            (query, candidate) numbers and (query) how many there are, one more than fit where there are too many.
+            (query, candidate) numbers and (query) how many there are, one more than fit where there may be too many.
         """
         compiled = kernels()
         assert compiled is not None
