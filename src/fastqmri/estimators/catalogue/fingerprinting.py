@@ -12,7 +12,7 @@ ENTRIES = (
         None,
         Fingerprinting,
         FingerprintingSignal,
-        (*MATCHING, NLLS),
+        (NLLS, *MATCHING),
         ("T1", "T2", "M0", "R1", "R2"),
         options={"signal": FingerprintingSignal.SIGNALS, "profile": FingerprintingSignal.PROFILES},
         example="--images mrf.nii.gz --schedule irfisp-1000 --mask brain.nii.gz --out maps",
