@@ -41,8 +41,10 @@ def _recovered(matcher: Matcher, signals: Tensor) -> float:
     return float((likeness > 1 - 1e-13).double().mean())
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if len(gridded(case.build())) <= 6], ids=lambda case: case.name
+)
+@pytest.mark.parametrize("search", ["exact", "grouped"])
 def test_every_atom_of_every_model_is_found(case: Case, search: str) -> None:
     matcher, signals = _matcher(case.build(), search)
     share = _recovered(matcher, 3.7 * signals)

@@ -15,6 +15,7 @@ from fastqmri.physics.signal import SignalModel
 
 ATOMS = 20_000
 _MOST_ALONG_AN_AXIS = 1000
+_LARGEST = 50_000_000
 _LOGARITHMIC = 5.0
 _EQUAL = 1e-9  # values this close are the same one, computed in two ways
 
@@ -78,6 +79,13 @@ class Grid:
                 "Give values for these; amplitudes and phases come out of the match.",
             )
         values = _spread(varying, given)
+        size = math.prod(len(v) for v in values.values())
+        if size > _LARGEST:
+            raise PlausibilityError(
+                f"a grid of {size:.3g} points over {len(names)} parameters of {type(model).__name__}",
+                "no memory holds such a dictionary.",
+                "Give fewer values for each parameter, or fit the model by least squares.",
+            )
         mesh = torch.meshgrid(*(values[n] for n in names), indexing="ij")
         steps = torch.meshgrid(*(_steps(values[n]) for n in names), indexing="ij")
         edges = torch.meshgrid(*(_ends(values[n]) for n in names), indexing="ij")
