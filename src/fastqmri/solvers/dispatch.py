@@ -192,7 +192,7 @@ def _run(
     unknowns: int,
     rows: int,
 ) -> Solution:
-    _announce(kernel)
+    announce(kernel)
     voxels = data.shape[1]
     y = _whole_blocks(data if data.dtype == torch.float32 else data.double())
     if y.stride(1) != 1:
@@ -330,8 +330,8 @@ def _whole_blocks(rows: Tensor) -> Tensor:
 _announced: set[str] = set()
 
 
-def _announce(kernel: Callable[..., None]) -> None:
-    """Say once per process why the first fit on a machine takes seconds."""
+def announce(kernel: Callable[..., None]) -> None:
+    """Say once per process why the first use of a kernel on a machine takes seconds."""
     name = kernel.__name__
     cached = getattr(kernel, "stats", None)
     if name in _announced or getattr(kernel, "signatures", None):
@@ -345,4 +345,4 @@ def _has_cache(kernel: Callable[..., None]) -> bool:
     from pathlib import Path
 
     path = Path(kernel.stats.cache_path or "")  # type: ignore[attr-defined]
-    return any(path.glob(f"compiled.{kernel.__name__}-*.nbi"))
+    return any(path.glob(f"*.{kernel.__name__}-*.nbi"))

@@ -160,6 +160,7 @@ def _run(
     """(1 + tangents, parts, excitation, voxel)."""
     compiled = kernels()
     assert compiled is not None
+    dispatch.announce(compiled.signals)
     voxels = len(tissue[0])
     out = torch.empty(
         1 + len(moves), 2 if len(fixed.turns) else 1, schedule.shape[1], voxels, dtype=tissue[0].dtype
@@ -215,6 +216,7 @@ class _Graph(torch.autograd.Function):
     def backward(ctx: Any, bars: Tensor) -> tuple[Tensor | None, ...]:
         compiled, fixed = kernels(), ctx.fixed
         assert compiled is not None
+        dispatch.announce(compiled.gradients)
         schedule, *tissue = ctx.saved_tensors
         by_tissue = torch.empty(4, len(tissue[0]), dtype=bars.dtype)
         pulses = schedule.shape[1]
