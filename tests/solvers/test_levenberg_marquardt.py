@@ -17,6 +17,8 @@ from solvers.problems import Problem, problem
 VOXELS = 12
 SADDLE = "mese-stimulated-ideal"
 """Its signal is even in the distance from the perfect pulse, and a fit may stay there."""
+KINKED = ("fingerprinting",)
+"""Magnitudes of signed signals: where one passes zero the sum of squares has a kink, and a fit may stop on it."""
 each_model = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -79,9 +81,10 @@ def test_against_scipy(case: Case, weighted: bool, generator: torch.Generator) -
     lower, upper = given.bounds
     assert bool(((found.x >= lower) & (found.x <= upper)).all())
     same_valley, better = 0, 0
+    margin = 1e-4 if case.name in KINKED else 1e-6
     for v in found.converged.nonzero()[:, 0].tolist():
         x, cost = scipy_fit(given, start, v, weights)
-        better += float(found.residual[v]) <= cost * (1 + 1e-6) or cost < 1e-20
+        better += float(found.residual[v]) <= cost * (1 + margin) or cost < 1e-20
         deviation = found.covariance[:, :, v].diagonal().sqrt().numpy() / 100
         exact = max(float(found.residual[v]), cost) < 1e-20  # as many unknowns as samples
         if (exact or abs(float(found.residual[v]) - cost) <= 1e-6 * cost) and case.name != SADDLE:
