@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from fastqmri.core import FileError, Fingerprinting
+from fastqmri.core.units import GYROMAGNETIC_RATIO
 from fastqmri.io import read_pulseq, read_schedule
 from fastqmri.io.pulseq import fingerprinting_of
 from fastqmri.physics.signal import pulse_shapes
 from fastqmri.physics.spins import BlochSignal, Delay, Ensemble, Pulse, PulseSequence, Readout, compose
-from fastqmri.physics.spins.sequence import GYROMAGNETIC_RATIO, trapezoid
+from fastqmri.physics.spins.sequence import trapezoid
 
 pp = pytest.importorskip("pypulseq")
 SYSTEM = {

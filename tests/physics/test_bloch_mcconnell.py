@@ -15,10 +15,11 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from fastqmri.core import AcquisitionError, SaturationTransfer
+from fastqmri.core.units import GYROMAGNETIC_RATIO_UT
 from fastqmri.physics.signal.lineshapes import absorption
 from fastqmri.physics.signal.saturation import transfer_saturation
 from fastqmri.physics.spins import SCHEDULES, ChemicalExchange, TwoPoolTransfer, bloch_mcconnell, schedule
-from fastqmri.physics.spins.bloch_mcconnell import GYROMAGNETIC, Pools, saturation_signal
+from fastqmri.physics.spins.bloch_mcconnell import Pools, saturation_signal
 from fastqmri.physics.spins.exchange import Pool, Tissue
 
 DATA = Path(__file__).parent / "data"
@@ -57,7 +58,7 @@ def by_ode(acquisition: SaturationTransfer, pools: Pools, b0: float, b1: float, 
     f = np.array([1.0, *(float(v[voxel]) for v in pools.fraction)])
     k = np.array([0.0, *(float(v[voxel]) for v in pools.rate)])
     shift = np.array([0.0, *(float(v[voxel]) for v in pools.shift)])
-    ppm = GYROMAGNETIC * acquisition.field_strength
+    ppm = GYROMAGNETIC_RATIO_UT * acquisition.field_strength
     out = []
     for i, offset in enumerate(acquisition.offset):
         hertz = torch.tensor(ppm / (2 * math.pi) * (offset - b0 - shift[-1]), dtype=torch.float64)
@@ -93,7 +94,7 @@ def by_ode(acquisition: SaturationTransfer, pools: Pools, b0: float, b1: float, 
         steps = acquisition.pulse_shape
         for pulse in range(acquisition.pulses):
             for step in steps:
-                w = GYROMAGNETIC * b1 * acquisition.saturation_b1[i] * step
+                w = GYROMAGNETIC_RATIO_UT * b1 * acquisition.saturation_b1[i] * step
                 y = run(y, acquisition.pulse_duration[i] / len(steps), w, True, offset, line)
             if pulse + 1 < acquisition.pulses:
                 y = run(y, acquisition.pulse_delay, 0.0, False, offset, line)
@@ -135,8 +136,8 @@ def test_steady_state_without_exchange(compiled: bool) -> None:
     )
     pools = Pools([column(1 / t1)], [column(1 / t2)], [], [], [])
     signal = saturation_signal(acquisition, pools, column(0.0), column(1.0), compiled=compiled)[:, 0]
-    turned = (t2 * GYROMAGNETIC * 1.5 * column(*offsets)) ** 2
-    driven = (GYROMAGNETIC * column(*b1)) ** 2 * t1 * t2
+    turned = (t2 * GYROMAGNETIC_RATIO_UT * 1.5 * column(*offsets)) ** 2
+    driven = (GYROMAGNETIC_RATIO_UT * column(*b1)) ** 2 * t1 * t2
     worst = float((signal - (1 + turned) / (1 + turned + driven)).abs().max())
     assert worst <= 1e-8
 
@@ -289,12 +290,12 @@ def test_closed_transfer_against_exact(generator: torch.Generator) -> None:
     one = torch.ones_like(x["k"])
     told = {name: acquisition.tensor(name)[:, None] for name in ("offset", "saturation_b1", "pulse_duration")}
     recovered = -torch.expm1(-acquisition.tensor("recovery_time")[:, None] / x["T1"])
-    offset = told["offset"] * GYROMAGNETIC * 3.0
+    offset = told["offset"] * GYROMAGNETIC_RATIO_UT * 3.0
     tissue = torch.stack([one, x["k"], x["f"], x["T2m"], x["T1"], x["T2"], 0 * one, one])
     closed = TwoPoolTransfer(acquisition)(tissue)
     direct = transfer_saturation(
         offset,
-        GYROMAGNETIC * told["saturation_b1"],
+        GYROMAGNETIC_RATIO_UT * told["saturation_b1"],
         told["pulse_duration"],
         recovered,
         r1=1 / x["T1"],

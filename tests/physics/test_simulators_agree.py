@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from fastqmri.core import Fingerprinting
+from fastqmri.core.units import GYROMAGNETIC_RATIO
 from fastqmri.physics.spins import BlochSignal, FingerprintingSignal
 from fastqmri.physics.spins.bloch_signal import Ensemble
 from fastqmri.physics.spins.sequence import (
-    GYROMAGNETIC_RATIO,
     Delay,
     Part,
     Pulse,

@@ -11,6 +11,7 @@ from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
 from fastqmri.core import AcquisitionError, Flag, Measurement, PlausibilityError, ZSpectrum
+from fastqmri.core.units import GYROMAGNETIC_RATIO_UT
 from fastqmri.estimators import CATALOGUE, cramer_rao_bound
 from fastqmri.physics.signal import LorentzianPools, WasabiSignal, ZAsymmetry
 from fastqmri.physics.signal.z_spectrum import glutamate, water_line
@@ -37,10 +38,10 @@ def test_wasabi_is_a_rotation_about_the_effective_field() -> None:
     model = WasabiSignal(SHORT)
     b1, shift = 0.87, -0.23
     x = torch.tensor([[1.0], [2.0], [b1], [shift]], dtype=torch.float64)
-    w1 = 267.522 * 3.7 * b1
+    w1 = GYROMAGNETIC_RATIO_UT * 3.7 * b1
     wanted = []
     for offset in SHORT.offset:
-        field = np.array([w1, 0.0, 267.522 * 3.0 * (offset - shift)])
+        field = np.array([w1, 0.0, GYROMAGNETIC_RATIO_UT * 3.0 * (offset - shift)])
         wanted.append(abs(Rotation.from_rotvec(field * 0.005).apply([0, 0, 1])[2]))
     np.testing.assert_allclose(model(x)[:, 0], wanted, atol=1e-12)
 

@@ -13,6 +13,11 @@ from dataclasses import dataclass
 
 from fastqmri.core.errors import UnitError
 
+GYROMAGNETIC_RATIO = 42.577478518e6
+"""γ/2π of the proton in Hz/T (CODATA 2018): one ppm is 1e-6 of this times the field."""
+GYROMAGNETIC_RATIO_UT = 2e-6 * math.pi * GYROMAGNETIC_RATIO
+"""γ of the proton in rad/s/µT, which is rad/s for one ppm at one tesla."""
+
 
 @dataclass(frozen=True)
 class Dimension:

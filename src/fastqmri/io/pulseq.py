@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from fastqmri.core import FileError, Fingerprinting
+from fastqmri.core.units import GYROMAGNETIC_RATIO
 from fastqmri.physics.spins.sequence import (
-    GYROMAGNETIC_RATIO,
     Delay,
     Part,
     Pulse,

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import AcquisitionError, Parameter, PlausibilityError, ZSpectrum
+from fastqmri.core.units import GYROMAGNETIC_RATIO_UT
 from fastqmri.physics.signal import jets
 from fastqmri.physics.signal.jets import Jet
 from fastqmri.physics.signal.model import Derived, SignalModel
 from fastqmri.physics.signal.relaxometry import M0
 
-GAMMA = 267.522
-"""rad/s per µT, and per ppm and T."""
 FAR = 20.0
 """ppm: an offset that saturates nothing that resonates."""
 SHIFT = Parameter("dB0", "ppm", (-2.0, 2.0), (-0.4, 0.4), "shift of the local water")
@@ -217,7 +216,11 @@ class WasabiSignal(SignalModel):
         b1 = Parameter("B1", "fraction", (0.2, 2.0), (0.6, 1.4), "transmit field (B1+), fraction of nominal")
         super().__init__(acquisition, (M0, contrast, b1, SHIFT))
         _require_offsets(acquisition, len(self.estimated))
-        turn = GAMMA * float(acquisition.saturation_b1 or 0) * float(acquisition.saturation_time or 0)
+        turn = (
+            GYROMAGNETIC_RATIO_UT
+            * float(acquisition.saturation_b1 or 0)
+            * float(acquisition.saturation_time or 0)
+        )
         if not 1 < turn < 60:
             raise PlausibilityError(
                 f"a pulse that turns the water on resonance by {math.degrees(turn):.4g} deg",
@@ -257,8 +260,8 @@ class WasabiSignal(SignalModel):
         """Signal with its sign; ω1, dω, rad/s a ppm, nominal ω1, duration."""
         m0, contrast, b1, shift = x
         acquisition = self.acquisition
-        ppm = GAMMA * acquisition.tensor("field_strength", like=x)
-        nominal = GAMMA * acquisition.tensor("saturation_b1", like=x)
+        ppm = GYROMAGNETIC_RATIO_UT * acquisition.tensor("field_strength", like=x)
+        nominal = GYROMAGNETIC_RATIO_UT * acquisition.tensor("saturation_b1", like=x)
         duration = acquisition.tensor("saturation_time", like=x)
         amplitude = (b1 * nominal)[None]
         detuning = (self._times("offset", x) - shift) * ppm

@@ -22,15 +22,13 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import SaturationTransfer
+from fastqmri.core.units import GYROMAGNETIC_RATIO_UT
 from fastqmri.physics.signal.lineshapes import absorption
-from fastqmri.physics.spins.sequence import GYROMAGNETIC_RATIO
 from fastqmri.solvers import dispatch
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-GYROMAGNETIC = 2e-6 * math.pi * GYROMAGNETIC_RATIO
-"""Of the proton, in rad/s/µT."""
 _LOG = logging.getLogger(__name__)
 _OFFSET, _RF, _LINE, _PULSE, _RECOVERY, _DELAY, _SPOIL, _ECHO, _COS, _SIN, _COS_LOCK, _SIN_LOCK = range(12)
 _LEAST = 256
@@ -138,14 +136,14 @@ def _rows(
         for part in (pools.r1, pools.r2, pools.fraction, pools.rate, pools.shift)
     )
     leaving = [f * k for f, k in zip(fraction, rate, strict=True)]
-    ppm = GYROMAGNETIC * acquisition.field_strength
+    ppm = GYROMAGNETIC_RATIO_UT * acquisition.field_strength
     zero = torch.zeros_like(b0)
     transverse = [r2[0] + sum(leaving[: full - 1], zero), *(r2[i] + rate[i - 1] for i in range(1, full))]
     longitudinal = [r1[0] + sum(leaving, zero), *(r1[i] + rate[i - 1] for i in range(1, count))]
     detuning = [ppm * b0, *(ppm * (b0 + shift[i - 1]) for i in range(1, full))]
     source = [r1[0], *(r1[i] * fraction[i - 1] for i in range(1, count))]
     offset = column("offset")
-    amplitude = GYROMAGNETIC * column("saturation_b1")
+    amplitude = GYROMAGNETIC_RATIO_UT * column("saturation_b1")
     line = zero
     if pools.semisolid_t2 is not None:
         hertz = (offset - b0 - shift[-1]) * (ppm / (2 * math.pi))

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import AcquisitionError, Parameter
+from fastqmri.core.units import GYROMAGNETIC_RATIO
 from fastqmri.physics.signal.model import SignalModel, inverse_of
 from fastqmri.physics.signal.relaxometry import B1, M0, T1, T2
 from fastqmri.physics.spins import bloch
-from fastqmri.physics.spins.sequence import GYROMAGNETIC_RATIO, Pulse, PulseSequence, Readout, Vector, compose
+from fastqmri.physics.spins.sequence import Pulse, PulseSequence, Readout, Vector, compose
 
 _MOST_NUMBERS = 2_000_000  # of magnetisation held at a time
 _THICKNESSES = 2.5  # extent of an automatic ensemble, in nominal slice thicknesses

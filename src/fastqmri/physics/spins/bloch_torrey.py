@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import AcquisitionError, UnknownNameError
-from fastqmri.physics.spins.sequence import GYROMAGNETIC_RATIO
+from fastqmri.core.units import GYROMAGNETIC_RATIO
 
 Geometry = Literal["plates", "cylinder", "sphere"]
 GEOMETRIES: tuple[Geometry, ...] = ("plates", "cylinder", "sphere")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import AcquisitionError, Parameter, SaturationTransfer
+from fastqmri.core.units import GYROMAGNETIC_RATIO_UT
 from fastqmri.physics.signal.lineshapes import absorption
 from fastqmri.physics.signal.model import Derived, SignalModel
 from fastqmri.physics.signal.relaxometry import B1, M0
@@ -19,7 +20,7 @@ from fastqmri.physics.signal.saturation import (
     spin_lock_saturation,
     transfer_saturation,
 )
-from fastqmri.physics.spins.bloch_mcconnell import GYROMAGNETIC, Pools, saturation_signal
+from fastqmri.physics.spins.bloch_mcconnell import Pools, saturation_signal
 
 B0 = Parameter(
     "B0", "ppm", (-3.0, 3.0), (-0.3, 0.3), "shift of the water frequency from nominal", nominal=0.0
@@ -278,10 +279,10 @@ class ChemicalExchange(SignalModel):
         solute_r2: list[Tensor],
     ) -> Tensor:
         told = _told(self.acquisition, t1)
-        ppm = GYROMAGNETIC * self.acquisition.field_strength
+        ppm = GYROMAGNETIC_RATIO_UT * self.acquisition.field_strength
         return spin_lock_saturation(
             ppm * (told("offset") - b0),
-            GYROMAGNETIC * b1 * told("saturation_b1") * float(self.acquisition.pulse_shape[0]),
+            GYROMAGNETIC_RATIO_UT * b1 * told("saturation_b1") * float(self.acquisition.pulse_shape[0]),
             told("pulse_duration"),
             _recovered(self.acquisition, t1),
             r1=1 / t1,
@@ -378,11 +379,11 @@ class TwoPoolTransfer(SignalModel):
             pools = Pools([1 / t1, one], [1 / t2], [f], [k], [0 * one], t2m, self._lineshape)
             return m0 * saturation_signal(self.acquisition, pools, b0, b1)
         told = _told(self.acquisition, t1)
-        ppm = GYROMAGNETIC * self.acquisition.field_strength
+        ppm = GYROMAGNETIC_RATIO_UT * self.acquisition.field_strength
         offset = ppm * (told("offset") - b0)
         return m0 * transfer_saturation(
             offset,
-            GYROMAGNETIC * b1 * told("saturation_b1") * float(self.acquisition.pulse_shape[0]),
+            GYROMAGNETIC_RATIO_UT * b1 * told("saturation_b1") * float(self.acquisition.pulse_shape[0]),
             told("pulse_duration"),
             _recovered(self.acquisition, t1),
             r1=1 / t1,

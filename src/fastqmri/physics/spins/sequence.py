@@ -12,9 +12,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from fastqmri.core import AcquisitionError, PlausibilityError, Schedule
-
-GYROMAGNETIC_RATIO = 42.577478518e6
-"""γ/2π of the proton, Hz/T."""
+from fastqmri.core.units import GYROMAGNETIC_RATIO
 
 Vector = tuple[float, float, float]
 _NOWHERE: Vector = (0.0, 0.0, 0.0)
