@@ -78,7 +78,7 @@ class ZSpectrum(Acquisition):
 class SaturationTransfer(Schedule):
     """Saturation, then a readout, for each contrast: Z-spectra, and CEST and MTC fingerprints.
 
-    A contrast is: recovery, ``pulses`` equal saturation pulses with ``pulse_delay`` between them, ``spoil_time`` in
+    A contrast is: recovery, ``pulses`` equal saturation pulses with ``pulse_delay`` between them, ``spoil_time``, in
     which the transverse magnetisation is destroyed, readout. Continuous saturation is one rectangular pulse. A single
     number for a field that has one a contrast serves all contrasts.
 
@@ -94,9 +94,13 @@ class SaturationTransfer(Schedule):
         initial: magnetisation that the recovery starts from: what the ``previous`` contrast left (the first one
             begins in equilibrium), ``equilibrium``, or ``zero``, as after a readout that destroys it.
         spin_lock: ideal pulses tip the magnetisation onto the effective field before each pulse, and back after it.
-        spoiled_pulses: whether the transverse magnetisation is destroyed after every pulse, not just the last.
+        spoiled_pulses: whether the transverse magnetisation is destroyed after every pulse.
+        spoiled_saturation: whether it is destroyed after the last pulse (if the longitudinal magnetisation is the
+            signal, it makes no difference).
         spoil_time: from the end of the saturation to the readout in s.
         flip_angle: of the readout in rad; None if the longitudinal magnetisation itself is the signal.
+        readout_phase: of the readout's axis from the irradiation's at its end, in rad; it matters where the saturation
+            is not spoiled.
         echo_time: from the readout's excitation to the signal in s.
         readouts: excitations in each contrast, ``echo_time`` apart; the signal is that of the first.
         spoiled_readouts: whether the transverse magnetisation is destroyed after each echo.
@@ -115,8 +119,10 @@ class SaturationTransfer(Schedule):
     initial: Literal["previous", "equilibrium", "zero"] = "equilibrium"
     spin_lock: bool = False
     spoiled_pulses: bool = False
+    spoiled_saturation: bool = True
     spoil_time: Duration = 0.0
     flip_angle: FlipAngle | None = None
+    readout_phase: float = 0.0
     echo_time: EchoDelay = 0.0
     readouts: Annotated[int, Field(ge=1, le=1000)] = 1
     spoiled_readouts: bool = True

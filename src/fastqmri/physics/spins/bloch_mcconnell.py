@@ -30,7 +30,22 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _LOG = logging.getLogger(__name__)
-_OFFSET, _RF, _LINE, _PULSE, _RECOVERY, _DELAY, _SPOIL, _ECHO, _COS, _SIN, _COS_LOCK, _SIN_LOCK = range(12)
+(
+    _OFFSET,
+    _RF,
+    _LINE,
+    _PULSE,
+    _RECOVERY,
+    _DELAY,
+    _SPOIL,
+    _ECHO,
+    _COS,
+    _SIN,
+    _COS_LOCK,
+    _SIN_LOCK,
+    _COS_PHASE,
+    _SIN_PHASE,
+) = range(14)
 _LEAST = 256
 
 
@@ -67,7 +82,8 @@ class Order:
         pulses: in each contrast.
         readouts: excitations in each contrast; 0 if the longitudinal magnetisation is the signal.
         locked: whether the magnetisation is tipped onto the effective field for each pulse.
-        spoiled_pulses, spoiled_readouts: whether the transverse magnetisation is destroyed after each.
+        spoiled_pulses, spoiled_readouts, spoiled: whether the transverse magnetisation is destroyed after each, and
+            after the saturation.
     """
 
     full: int
@@ -76,16 +92,18 @@ class Order:
     locked: bool
     spoiled_pulses: bool
     spoiled_readouts: bool
+    spoiled: bool
 
     @property
-    def settings(self) -> tuple[int, int, int, tuple[bool, bool, bool]]:
+    def settings(self) -> tuple[int, int, int, tuple[bool, bool, bool, bool]]:
         """As the kernels take them."""
         return self.full, self.pulses, self.readouts, self.flags
 
     @property
-    def flags(self) -> tuple[bool, bool, bool]:
-        """Locked, spoiled after pulses, and after readouts: without readout the magnetisation always is."""
-        return self.locked, self.spoiled_pulses, self.spoiled_readouts or self.readouts == 0
+    def flags(self) -> tuple[bool, bool, bool, bool]:
+        """Locked, spoiled after pulses, readouts, saturation; without readout always after the last two."""
+        unread = self.readouts == 0
+        return self.locked, self.spoiled_pulses, self.spoiled_readouts or unread, self.spoiled or unread
 
 
 def saturation_signal(
@@ -164,6 +182,8 @@ def _rows(
         torch.sin(flip),
         torch.cos(b1 * lock),
         torch.sin(b1 * lock),
+        torch.cos(column("readout_phase")),
+        torch.sin(column("readout_phase")),
     ]
     size = (acquisition.contrasts, b0.shape[-1])
     parts = [*transverse, *longitudinal, *detuning, *rate, *leaving, *source, *schedule]
@@ -179,6 +199,7 @@ def _rows(
         acquisition.spin_lock,
         acquisition.spoiled_pulses,
         acquisition.spoiled_readouts,
+        acquisition.spoiled_saturation,
     )
     return inputs, start, told("pulse_shape").to(device=device, dtype=torch.float64), order
 
@@ -199,7 +220,7 @@ def reference(inputs: Tensor, start: Tensor, shape: Tensor, order: Order) -> Ten
     n = 2 * full + pools
     z = 2 * full
     pattern = _patterns(full, pools).to(inputs)
-    locked, spoiled_pulses, spoiled = order.flags
+    locked, spoiled_pulses, spoiled, crushed = order.flags
     state = torch.cat(
         [torch.zeros(z, *start.shape[2:]).to(start), start[:, 0], torch.ones_like(start[:1, 0])]
     )
@@ -213,6 +234,10 @@ def reference(inputs: Tensor, start: Tensor, shape: Tensor, order: Order) -> Ten
 
     def advance(matrix: Tensor, vector: Tensor) -> Tensor:
         return torch.einsum("vij,jv->iv", matrix, vector)
+
+    def phased(vector: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        x, y = vector[:full], vector[full:z]
+        return torch.cat([cosine * x + sine * y, cosine * y - sine * x, vector[z:]])
 
     def turn(vector: Tensor, first: int, cosine: Tensor, sine: Tensor) -> Tensor:
         side, along = vector[first : first + full], vector[z : z + full]
@@ -250,7 +275,8 @@ def reference(inputs: Tensor, start: Tensor, shape: Tensor, order: Order) -> Ten
                 state = keep * state
             if gap is not None and index + 1 < order.pulses:
                 state = advance(gap, state)
-        state = advance(propagator(free, schedule[_SPOIL]), keep * state)
+        state = keep * state if crushed else phased(state, schedule[_COS_PHASE], schedule[_SIN_PHASE])
+        state = advance(propagator(free, schedule[_SPOIL]), state)
         if order.readouts == 0:
             planes.append(torch.stack([state[z], torch.zeros_like(state[z])]))
         echo = propagator(free, schedule[_ECHO]) if order.readouts else None
@@ -382,8 +408,8 @@ def _spread(run: Any, inputs: Tensor) -> None:
 
 def _squarings(inputs: Tensor, shape: Tensor, order: Order) -> int:
     """Squarings that no exponential exceeds."""
-    pools = (len(inputs) - 12 - 2 * order.full + 2) // 4
-    coefficients, schedule = inputs.detach()[:-12].abs(), inputs.detach()[-12:].abs()
+    pools = (len(inputs) - 14 - 2 * order.full + 2) // 4
+    coefficients, schedule = inputs.detach()[:-14].abs(), inputs.detach()[-14:].abs()
     rate = coefficients[: 2 * order.full + 3 * pools - 2].amax(0) * 2 * pools
     rf = schedule[_RF] * shape.detach().abs().max()
     driven = rate + schedule[_OFFSET] + rf + rf**2 * schedule[_LINE]

@@ -23,14 +23,20 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 16
-_ZERO, _ONE = np.int64(0), np.int64(1)  # a literal would get every function it goes to compiled anew
+_ZERO, _ONE, _TWO = (
+    np.int64(0),
+    np.int64(1),
+    np.int64(2),
+)  # a literal would get every function it goes to compiled anew
 _TERMS = 14  # at a norm of 1/2 the first term left out is 2e-17
 _MATH = {"reassoc", "contract", "arcp", "nsz"}
 
 # rows of the schedule, after the coefficients: offset and ω1 (rad/s), saturation rate over ω1², durations of a pulse
 # and of the free segments: recovery, delay between pulses, spoiling, excitation to echo (s), cosine and sine of the
-# readout's flip angle, and of the angle of the effective field
-OFFSET, RF, LINE, PULSE, RECOVERY, DELAY, SPOIL, ECHO, COS, SIN, COS_LOCK, SIN_LOCK = range(12)
+# readout's flip angle, of the angle of the effective field, and of the readout's phase
+OFFSET, RF, LINE, PULSE, RECOVERY, DELAY, SPOIL, ECHO, COS, SIN, COS_LOCK, SIN_LOCK, COS_PHASE, SIN_PHASE = (
+    range(14)
+)
 _SEGMENTS = 4
 
 _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
@@ -573,12 +579,12 @@ def _advance_adjoint(ws, e, x, g, ge, y, low, n):
 
 
 @njit(fastmath=_MATH)
-def _turn(ws, x, first, cosine, sine, sign, y, full):
-    """Rotate every full pool: a' = c a + s z, z' = c z - s a, a = x (first = 0) or y; s times ``sign``."""
+def _turn(ws, x, first, second, cosine, sine, sign, y, full):
+    """Rotate two components of every full pool by their first rows: a' = c a + s b, b' = c b - s a, s times sign."""
     for v in range(LANES):
         ws[y * LANES + v] = sign * ws[sine * LANES + v]
     for i in range(full):
-        a, z = x + first * full + i, x + 2 * full + i
+        a, z = x + first + i, x + second + i
         _product(ws, y + 1, cosine, a)
         _add_product(ws, y + 1, y, z)
         _product(ws, y + 2, cosine, z)
@@ -588,12 +594,12 @@ def _turn(ws, x, first, cosine, sine, sign, y, full):
 
 
 @njit(fastmath=_MATH)
-def _turn_tangent(ws, x, first, cosine, sine, sign, y, shift, full):
+def _turn_tangent(ws, x, first, second, cosine, sine, sign, y, shift, full):
     for v in range(LANES):
         ws[y * LANES + v] = sign * ws[(sine + shift) * LANES + v]
         ws[(y + 3) * LANES + v] = sign * ws[sine * LANES + v]
     for i in range(full):
-        a, z = x + first * full + i, x + 2 * full + i
+        a, z = x + first + i, x + second + i
         _product(ws, y + 1, cosine + shift, a)
         _add_product(ws, y + 1, y, z)
         _add_product(ws, y + 1, cosine, a + shift)
@@ -604,17 +610,17 @@ def _turn_tangent(ws, x, first, cosine, sine, sign, y, shift, full):
         _subtract_product(ws, y + 2, y + 3, a + shift)
         _copy(ws, a + shift, y + 1, _ONE)
         _copy(ws, z + shift, y + 2, _ONE)
-    _turn(ws, x, first, cosine, sine, sign, y, full)
+    _turn(ws, x, first, second, cosine, sine, sign, y, full)
 
 
 @njit(fastmath=_MATH)
-def _turn_adjoint(ws, x, g, first, cosine, sine, sign, gc, gs, y, full):
+def _turn_adjoint(ws, x, g, first, second, cosine, sine, sign, gc, gs, y, full):
     """Of `_turn` on x (as it was before) with cotangent g: gc, gs += derivatives, g becomes that by x."""
     for v in range(LANES):
         ws[y * LANES + v] = sign * ws[sine * LANES + v]
     _fill(ws, y + 3, _ONE, 0.0)
     for i in range(full):
-        a, z = first * full + i, 2 * full + i
+        a, z = first + i, second + i
         _add_product(ws, gc, g + a, x + a)
         _add_product(ws, gc, g + z, x + z)
         _add_product(ws, y + 3, g + a, x + z)
@@ -699,7 +705,7 @@ def _needed(segment, pulses, readouts):
 @njit
 def _lowest(segment, flags, full):
     """First row of the magnetisation that takes part in a free segment: no transverse one after spoiling."""
-    alone = segment == 2 or (segment == 0 and flags[2]) or (segment == 1 and flags[1])
+    alone = (segment == 2 and flags[3]) or (segment == 0 and flags[2]) or (segment == 1 and flags[1])
     return 2 * full if alone else 0
 
 
@@ -714,7 +720,7 @@ def signal(inputs, start, shape, full, pulses, readouts, flags, begin, end, out)
         full: pools with transverse magnetisation.
         pulses: in each contrast.
         readouts: excitations in each contrast; 0 if the longitudinal magnetisation is the signal.
-        flags: whether the magnetisation is locked, spoiled after each pulse, spoiled after each readout.
+        flags: whether the magnetisation is locked, spoiled after each pulse, each readout, and the saturation.
         begin, end: voxels of this call; calls on separate ranges may run in parallel threads.
         out: (2, contrast, voxel): x and y of water at the echo, or its z, and 0.
     """
@@ -732,7 +738,7 @@ def signal(inputs, start, shape, full, pulses, readouts, flags, begin, end, out)
     scratch = f + size
     ws = np.zeros((scratch + _exponential_rows(full, pools)) * LANES)
     z = 2 * full
-    locked, spoiled_pulses, spoiled = flags
+    locked, spoiled_pulses, spoiled, crushed = flags
     cosine, sine = schedule + COS_LOCK, schedule + SIN_LOCK
     for first in range(begin, end, LANES):
         lanes = min(LANES, end - first)
@@ -763,20 +769,23 @@ def signal(inputs, start, shape, full, pulses, readouts, flags, begin, end, out)
                 if index:
                     _advance(ws, gap, x, y, _lowest(_ONE, flags, full), n)
                 if locked:
-                    _turn(ws, x, _ZERO, cosine, sine, 1.0, y, full)
+                    _turn(ws, x, _ZERO, z, cosine, sine, 1.0, y, full)
                 _advance(ws, pulse, x, y, _ZERO, n)
                 if locked:
-                    _turn(ws, x, _ZERO, cosine, sine, -1.0, y, full)
+                    _turn(ws, x, _ZERO, z, cosine, sine, -1.0, y, full)
                 if spoiled_pulses:
                     _fill(ws, x, z, 0.0)
-            _fill(ws, x, z, 0.0)
-            _advance(ws, rest, x, y, z, n)
+            if crushed:
+                _fill(ws, x, z, 0.0)
+            else:
+                _turn(ws, x, _ZERO, full, schedule + COS_PHASE, schedule + SIN_PHASE, 1.0, y, full)
+            _advance(ws, rest, x, y, _lowest(_TWO, flags, full), n)
             if readouts == 0:
                 for v in range(lanes):
                     out[0, contrast, first + v] = ws[(x + z) * LANES + v]
                     out[1, contrast, first + v] = 0.0
             for readout in range(readouts):
-                _turn(ws, x, _ONE, schedule + COS, schedule + SIN, 1.0, y, full)
+                _turn(ws, x, full, z, schedule + COS, schedule + SIN, 1.0, y, full)
                 _advance(ws, echo, x, y, _ZERO, n)
                 if readout == 0:
                     for v in range(lanes):
@@ -804,7 +813,7 @@ def tangent(inputs, start, shape, d_inputs, d_start, d_shape, full, pulses, read
     shift = scratch + _exponential_rows(full, pools)
     ws = np.zeros(2 * shift * LANES)
     z = 2 * full
-    locked, spoiled_pulses, spoiled = flags
+    locked, spoiled_pulses, spoiled, crushed = flags
     cosine, sine = schedule + COS_LOCK, schedule + SIN_LOCK
     for first in range(begin, end, LANES):
         lanes = min(LANES, end - first)
@@ -839,20 +848,24 @@ def tangent(inputs, start, shape, d_inputs, d_start, d_shape, full, pulses, read
                 if index:
                     _advance_tangent(ws, gap, x, y, shift, _lowest(_ONE, flags, full), n)
                 if locked:
-                    _turn_tangent(ws, x, _ZERO, cosine, sine, 1.0, y, shift, full)
+                    _turn_tangent(ws, x, _ZERO, z, cosine, sine, 1.0, y, shift, full)
                 _advance_tangent(ws, pulse, x, y, shift, _ZERO, n)
                 if locked:
-                    _turn_tangent(ws, x, _ZERO, cosine, sine, -1.0, y, shift, full)
-                if spoiled_pulses or index + 1 == pulses:
+                    _turn_tangent(ws, x, _ZERO, z, cosine, sine, -1.0, y, shift, full)
+                if spoiled_pulses or (crushed and index + 1 == pulses):
                     _fill(ws, x, z, 0.0)
                     _fill(ws, x + shift, z, 0.0)
-            _advance_tangent(ws, rest, x, y, shift, z, n)
+            if not crushed:
+                _turn_tangent(
+                    ws, x, _ZERO, full, schedule + COS_PHASE, schedule + SIN_PHASE, 1.0, y, shift, full
+                )
+            _advance_tangent(ws, rest, x, y, shift, _lowest(_TWO, flags, full), n)
             if readouts == 0:
                 for v in range(lanes):
                     out[0, contrast, first + v] = ws[(x + shift + z) * LANES + v]
                     out[1, contrast, first + v] = 0.0
             for readout in range(readouts):
-                _turn_tangent(ws, x, _ONE, schedule + COS, schedule + SIN, 1.0, y, shift, full)
+                _turn_tangent(ws, x, full, z, schedule + COS, schedule + SIN, 1.0, y, shift, full)
                 _advance_tangent(ws, echo, x, y, shift, _ZERO, n)
                 if readout == 0:
                     for v in range(lanes):
@@ -935,7 +948,7 @@ def adjoint(
     duration, g_duration = g + n, g + n + 1
     first_state = g_duration + 1  # of every contrast
     tape = first_state + contrasts * n  # states before each operation of a contrast
-    free = tape + (2 + 4 * pulses + 2 * readouts) * n
+    free = tape + (3 + 4 * pulses + 2 * readouts) * n
     gap, rest, echo = free + size, free + 2 * size, free + 3 * size
     g_free = free + _SEGMENTS * size
     g_gap, g_rest, g_echo, g_pulse = g_free + size, g_free + 2 * size, g_free + 3 * size, g_free + 4 * size
@@ -946,7 +959,7 @@ def adjoint(
     scratch = roots + (stages + 1) * size
     ws = np.zeros((scratch + _exponential_adjoint_rows(full, pools)) * LANES)
     z = 2 * full
-    locked, spoiled_pulses, spoiled = flags
+    locked, spoiled_pulses, spoiled, crushed = flags
     cosine, sine = schedule + COS_LOCK, schedule + SIN_LOCK
     g_cosine, g_sine = g_schedule + COS_LOCK, g_schedule + SIN_LOCK
     for first in range(begin, end, LANES):
@@ -987,21 +1000,25 @@ def adjoint(
                     _advance(ws, gap, x, y, _lowest(_ONE, flags, full), n)
                 _copy(ws, at + 2 * n, x, n)
                 if locked:
-                    _turn(ws, x, _ZERO, cosine, sine, 1.0, y, full)
+                    _turn(ws, x, _ZERO, z, cosine, sine, 1.0, y, full)
                 _copy(ws, at + 3 * n, x, n)
                 _advance(ws, pulse, x, y, _ZERO, n)
                 _copy(ws, at + 4 * n, x, n)
                 if locked:
-                    _turn(ws, x, _ZERO, cosine, sine, -1.0, y, full)
-                if spoiled_pulses or index + 1 == pulses:
+                    _turn(ws, x, _ZERO, z, cosine, sine, -1.0, y, full)
+                if spoiled_pulses or (crushed and index + 1 == pulses):
                     _fill(ws, x, z, 0.0)
                 at += 4 * n
             at += n
             _copy(ws, at, x, n)
-            _advance(ws, rest, x, y, z, n)
+            if not crushed:
+                _turn(ws, x, _ZERO, full, schedule + COS_PHASE, schedule + SIN_PHASE, 1.0, y, full)
+            at += n
+            _copy(ws, at, x, n)
+            _advance(ws, rest, x, y, _lowest(_TWO, flags, full), n)
             for _ in range(readouts):
                 _copy(ws, at + n, x, n)
-                _turn(ws, x, _ONE, schedule + COS, schedule + SIN, 1.0, y, full)
+                _turn(ws, x, full, z, schedule + COS, schedule + SIN, 1.0, y, full)
                 _copy(ws, at + 2 * n, x, n)
                 _advance(ws, echo, x, y, _ZERO, n)
                 if spoiled:
@@ -1026,7 +1043,8 @@ def adjoint(
                     ws,
                     at,
                     g,
-                    _ONE,
+                    full,
+                    z,
                     schedule + COS,
                     schedule + SIN,
                     1.0,
@@ -1039,16 +1057,21 @@ def adjoint(
             if readouts == 0:
                 for v in range(lanes):
                     ws[(g + z) * LANES + v] += cotangent[0, contrast, first + v]
-            _advance_adjoint(ws, rest, at, g, g_rest, y, z, n)
+            _advance_adjoint(ws, rest, at, g, g_rest, y, _lowest(_TWO, flags, full), n)
+            at -= n
+            if not crushed:
+                cos_row, sin_row = schedule + COS_PHASE, schedule + SIN_PHASE
+                g_cos, g_sin = g_schedule + COS_PHASE, g_schedule + SIN_PHASE
+                _turn_adjoint(ws, at, g, _ZERO, full, cos_row, sin_row, 1.0, g_cos, g_sin, y, full)
             at -= n
             for index in range(pulses - 1, -1, -1):
-                if spoiled_pulses or index + 1 == pulses:
+                if spoiled_pulses or (crushed and index + 1 == pulses):
                     _fill(ws, g, z, 0.0)
                 if locked:
-                    _turn_adjoint(ws, at, g, _ZERO, cosine, sine, -1.0, g_cosine, g_sine, y, full)
+                    _turn_adjoint(ws, at, g, _ZERO, z, cosine, sine, -1.0, g_cosine, g_sine, y, full)
                 _advance_adjoint(ws, pulse, at - n, g, g_pulse, y, _ZERO, n)
                 if locked:
-                    _turn_adjoint(ws, at - 2 * n, g, _ZERO, cosine, sine, 1.0, g_cosine, g_sine, y, full)
+                    _turn_adjoint(ws, at - 2 * n, g, _ZERO, z, cosine, sine, 1.0, g_cosine, g_sine, y, full)
                 if index:
                     _advance_adjoint(ws, gap, at - 3 * n, g, g_gap, y, _lowest(_ONE, flags, full), n)
                 at -= 4 * n

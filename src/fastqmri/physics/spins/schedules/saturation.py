@@ -95,7 +95,9 @@ def cest_mrf_arginine() -> SaturationTransfer:
 
 
 def cest_mrf_arginine_clinical() -> SaturationTransfer:
-    """30 trains of 13 spin-lock pulses of 100 ms, half the time on, at 3 ppm; then 45 excitations of 15 deg.
+    """30 trains of 13 spin-lock pulses of 100 ms, half the time on, at 383 Hz; then 45 excitations of 15 deg.
+
+    The frequency is 3 ppm of the 127.7 MHz that the sequence was written for; at the scanner's 2.89 T it is 3.11 ppm.
 
     The signal is that of the first excitation. Tipping pulses are ideal, and the readout's pulses are not spoiled,
     as in the simulations that came with the data.
@@ -103,7 +105,7 @@ def cest_mrf_arginine_clinical() -> SaturationTransfer:
     Source: Perlman 2022.
     """
     return SaturationTransfer(
-        offset=(3.0,) * 30,
+        offset=(3.0 * 127.7153 / (42.5764 * 2.89),) * 30,
         saturation_b1=_numbers(_TUMOUR_B1),
         pulse_duration=(0.1,) * 30,
         pulses=13,
@@ -228,7 +230,7 @@ SCHEDULES = (
     ),
     Published(
         "cest-mrf-arginine-3t",
-        "L-arginine, 30 trains of 13 spin-lock pulses at 3 ppm, 2.89 T",
+        "L-arginine, 30 trains of 13 spin-lock pulses at 383 Hz, 2.89 T",
         cest_mrf_arginine_clinical,
         ("perlman2022",),
     ),
