@@ -29,10 +29,10 @@ def _spectra(folder: Path) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _simulated(offsets: np.ndarray, amide_rate: float = 50.0) -> np.ndarray:
-    """Only the amide fractions are documented. The rest is round numbers that a fit of the spectra came close to:
+    """Only the amide fractions are documented. The rest is round numbers that a fit of the spectra came close to.
 
-    3 T, 0.8 µT for 2 s, 6.5 ms of spoiling; water T1 1 s, T2 40 ms; the Pulseq-CEST library's white matter but for guanidinium's 100/s,
-    NOE at -3.5 ppm and the macromolecules at -2.5 ppm, which have transverse magnetisation (T2 40 µs) too.
+    3 T, 0.8 µT for 2 s, 6.5 ms of spoiling; water T1 1 s, T2 40 ms; the white matter of the Pulseq-CEST library but
+    for guanidinium's 100/s, NOE at -3.5 ppm, and macromolecules at -2.5 ppm with transverse magnetisation (T2 40 µs).
     """
     acquisition = SaturationTransfer(
         offset=tuple(offsets),

@@ -91,7 +91,7 @@ TIMES = ("offset", "saturation_b1", "pulse_duration", "recovery_time")
 
 
 SPECTRUM = SaturationTransfer(
-    offset=tuple(sign * ppm for ppm in (40.0, 20.0, *(5 - 0.25 * i for i in range(18))) for sign in (-1, 1)),
+    offset=tuple(sign * ppm for ppm in (40.0, 20.0, *(5 - 0.5 * i for i in range(9))) for sign in (-1, 1)),
     saturation_b1=1.5,
     pulse_duration=2.0,
     recovery_time=3.0,

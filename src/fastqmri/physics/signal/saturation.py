@@ -43,16 +43,16 @@ def transfer_saturation(
         r1_semisolid: longitudinal relaxation rate of that pool in 1/s.
         line: its absorption lineshape at the offset, in s.
     """
-    semisolid = math.pi * amplitude**2 * line
-    water = amplitude**2 * r2 / (r2**2 + offset**2)
+    power = amplitude**2
+    semisolid = math.pi * power * line + r1_semisolid
+    water = r1 + power * r2 / (r2**2 + offset**2)
     forward = rate * fraction
-    leaving = semisolid + r1_semisolid + rate
-    steady = (r1 * leaving + forward * r1_semisolid) / (
-        forward * (r1_semisolid + semisolid) + (r1 + water) * leaving
-    )
-    b1 = r1 + water + forward
-    slow = (torch.sqrt((leaving - b1) ** 2 + 4 * fraction * rate**2) - b1 - leaving) / 2
-    return steady + (start - steady) * torch.exp(slow * time)
+    leaving = semisolid + rate
+    total = forward * semisolid + water * leaving  # product of both decay rates
+    steady = (r1 * leaving + forward * r1_semisolid) / total
+    arriving = water + forward
+    fast = torch.sqrt((leaving - arriving) ** 2 + 4 * forward * rate) + arriving + leaving
+    return steady + (start - steady) * torch.exp(-2 * total / fast * time)
 
 
 def spin_lock_saturation(

@@ -373,8 +373,9 @@ class TwoPoolTransfer(SignalModel):
         return value.to(x).reshape(contrasts, *shape), jacobian.to(x).reshape(contrasts, len(x), *shape)
 
     def _signal(self, x: Tensor) -> Tensor:
-        m0, k, f, t2m, t1, t2, b0, b1 = x.double()
-        if self._form == "exact":
+        exact = self._form == "exact"
+        m0, k, f, t2m, t1, t2, b0, b1 = x.double() if exact else x
+        if exact:
             one = torch.ones_like(m0)
             pools = Pools([1 / t1, one], [1 / t2], [f], [k], [0 * one], t2m, self._lineshape)
             return m0 * saturation_signal(self.acquisition, pools, b0, b1)
