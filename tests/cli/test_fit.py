@@ -42,6 +42,7 @@ TOLERANCE = {
     "wasabi": {"B1": 0.01, "c": 0.01, "M0": 0.01},
     "cest-asymmetry": {},
     "glucest": {},
+    "myelin-water": {"M0": 0.05, "B1": 0.05},
     "fingerprinting": {"T1": 0.02, "T2": 0.02, "M0": 0.01},
     "refocusing-train": {"T2": 0.01, "M0": 0.02, "B1": 0.02},
     "bloch": {"T1": 0.02, "T2": 0.02, "M0": 0.01},
@@ -55,6 +56,8 @@ SNR = {"qmt": 2000, "qmt-yarnykh": 2000, "qmt-bssfp": 2000, "cest-lorentz": 1000
 SNR |= {"mtc-mrf": 5000, "cest-bm": 5000}
 
 
+# regularisation moves an estimate, and the refocusing angle is taken as given
+BIASED = ("myelin-water",)
 EXACT = ("mtr", "mtsat", "b1-afi", "b1-dam", "b0")
 
 
@@ -103,8 +106,9 @@ def test_model_finds_the_truth(invoke, tmp_path, model):
         # the allowance is for vials that decay before the second echo, whose phase may be off by a turn
         # where there are as many unknowns as images, neighbouring pixels tell the noise, and in vials of a few
         # pixels their edges count as some
-        assert (0.35 if model in EXACT else 0.5) < np.median(np.abs(error) / claimed) < 0.85, name
-        assert np.mean(np.abs(error) > 2.5 * claimed) < 0.08, name
+        if model not in BIASED:
+            assert (0.35 if model in EXACT else 0.5) < np.median(np.abs(error) / claimed) < 0.85, name
+            assert np.mean(np.abs(error) > 2.5 * claimed) < 0.08, name
         if name in TOLERANCE[model]:
             assert np.median(np.abs(error / truth)) < TOLERANCE[model][name], name
             compared += 1

@@ -135,4 +135,5 @@ def estimation(job: Job, label: str) -> Estimation:
     method = job.entry.method(job.method)
     reference = next((found for key in references(job)[::-1] if (found := doi(key))), "")
     algorithm = f"{job.model().title}; {method.description}; {job.noise} noise"
-    return Estimation(label, algorithm, f"doi:{reference}" if reference else "")
+    # BIDS allows only letters and digits in a label
+    return Estimation(label.replace("-", ""), algorithm, f"doi:{reference}" if reference else "")

@@ -94,7 +94,7 @@ def screen(
     bad_known = torch.zeros(raw.shape[1], dtype=torch.bool)
     for name, value in values.items():
         bad_known |= ~_within(value, _parameter(model, name))
-    needed = len(model.estimated) // (2 if model.complex_valued else 1)
+    needed = model.unknowns // (2 if model.complex_valued else 1)
     usable = (judged.samples >= max(needed, 2)) & ~bad_known
     usable &= (judged.peak > 0) if model.may_be_constant else ~judged.constant
     judged.flags[~usable] |= int(Flag.INVALID_INPUT)

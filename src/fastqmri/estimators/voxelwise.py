@@ -288,7 +288,7 @@ class _Workspace:
         self, span: slice, level: float | None, pooled: bool, sigma: Tensor, rms: Tensor
     ) -> None:
         samples, residual = self.samples[span], self.residual[span]
-        freedom = (samples - len(self.model.estimated)).clamp_min_(0)
+        freedom = (samples - self.model.unknowns).clamp_min_(0)
         estimated = torch.isfinite(self.value[:, span].sum(0))
         if pooled and level is not None:
             # a voxel's own residual counts as far as its degrees of freedom carry it (Smyth 2004)
@@ -325,7 +325,7 @@ class _Workspace:
 
     def _typical_mean_squares(self) -> Tensor:
         """Residuals of the good fits over the medians that unit noise would give them."""
-        freedom = (self.samples - len(self.model.estimated)).clamp_min_(0)
+        freedom = (self.samples - self.model.unknowns).clamp_min_(0)
         judged = (freedom > 0) & torch.isfinite(self.value[0])
         judged &= (self.flags & int(Flag.AT_BOUND | Flag.NOT_CONVERGED)) == 0
         residual = self.residual

@@ -36,6 +36,7 @@ FILE_NAMES = {
     **{name: f"{name}map" for name in ("T1", "T2", "T2star", "R1", "R2", "R2star", "M0", "S0", "PD", "MTR")},
     "B0": "fieldmap",
     "B1": "TB1map",
+    "MWF": "MWFmap",
 }
 """Parameter name -> name of its map; every other parameter's map is called like the parameter."""
 

@@ -212,7 +212,7 @@ class Page:
         shown: dict[str, object] = {
             "curves": figures.curves_figure(fits, label, _curves_alt(fits)) if fits else None,
             "excluded": any(fit.excluded.any() for fit in fits),
-            "exact": samples <= len(model.estimated),
+            "exact": samples <= model.unknowns,
             "residual": None,
         }
         if self.maps.residual is None or shown["exact"]:

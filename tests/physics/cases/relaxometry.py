@@ -26,6 +26,7 @@ from fastqmri.physics.signal import (
     SignalModel,
     SpinEchoTrain,
     SpoiledGradientEcho,
+    T2Distribution,
 )
 from physics.checks import Case, from_priors
 
@@ -114,6 +115,14 @@ CASES = (
     *(
         Case(f"mese-stimulated-{profile}", lambda profile=profile: SpinEchoTrain(SPIN_ECHOES, profile), None)
         for profile in SpinEchoTrain.PROFILES
+    ),
+    *(
+        Case(
+            f"myelin-water-{components}",
+            lambda components=components: T2Distribution(SPIN_ECHOES, components, count=12),
+            None,
+        )
+        for components in T2Distribution.COMPONENTS
     ),
     Case("shared-decay", lambda: SharedDecay(WEIGHTINGS), None),
     Case(

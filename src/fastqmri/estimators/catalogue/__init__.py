@@ -12,6 +12,7 @@ from fastqmri.estimators.catalogue import (
     exchange,
     fields,
     fingerprinting,
+    myelin_water,
     relaxometry,
     saturation,
     sequences,
@@ -23,6 +24,7 @@ __all__ = ["CATALOGUE", "NLLS", "Entry", "Method", "entry"]
 
 _FAMILIES = (
     relaxometry,
+    myelin_water,
     diffusion,
     fingerprinting,
     sequences,

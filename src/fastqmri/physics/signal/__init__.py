@@ -18,6 +18,7 @@ from fastqmri.physics.signal.relaxometry import (
     SpoiledGradientEcho,
 )
 from fastqmri.physics.signal.spin_echo_train import SpinEchoTrain
+from fastqmri.physics.signal.t2_distribution import T2Distribution
 from fastqmri.physics.signal.transfer import MultiParameter, TransferRatio, TransferSaturation
 from fastqmri.physics.signal.z_spectrum import LorentzianPools, WasabiSignal, ZAsymmetry
 
@@ -43,6 +44,7 @@ __all__ = [
     "SignalModel",
     "SpinEchoTrain",
     "SpoiledGradientEcho",
+    "T2Distribution",
     "TransferRatio",
     "TransferSaturation",
     "WasabiSignal",

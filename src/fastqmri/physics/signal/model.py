@@ -150,6 +150,11 @@ class SignalModel(nn.Module, ABC):
         """Indices of the parameters that a fit estimates (those without a nominal value)."""
         return tuple(i for i, p in enumerate(self.parameters) if p.nominal is None)
 
+    @property
+    def unknowns(self) -> int:
+        """Real numbers that a fit finds in a voxel: what the samples have to outnumber."""
+        return len(self.estimated)
+
     def complete(self, estimated: Tensor, known: Mapping[str, Tensor]) -> Tensor:
         """All parameters from the estimated ones, (estimated, voxel), and maps (voxel) of the known ones."""
         if len(estimated) == len(self.parameters):
