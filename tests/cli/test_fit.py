@@ -42,7 +42,7 @@ TOLERANCE = {
     "wasabi": {"B1": 0.01, "c": 0.01, "M0": 0.01},
     "cest-asymmetry": {},
     "glucest": {},
-    "myelin-water": {"M0": 0.05, "B1": 0.05},
+    "myelin-water": {"B1": 0.05},
     "fingerprinting": {"T1": 0.02, "T2": 0.02, "M0": 0.01},
     "refocusing-train": {"T2": 0.01, "M0": 0.02, "B1": 0.02},
     "bloch": {"T1": 0.02, "T2": 0.02, "M0": 0.01},
