@@ -13,7 +13,7 @@ from fastqmri.solvers import nearest, subspace
 
 EXACT_LOSS = 1e-5  # of norm, to the compression that the exact search looks in first
 LOSS = 3e-4  # of norm, to the compression of the approximate searches
-_ROUNDING = 1e-13
+_ROUNDING = 16  # times the precision of the atoms, whose norms are one but for that
 _VOXELS, _ATOMS = 1024, 8192
 _GROUP = 256
 
@@ -114,7 +114,7 @@ class Nearest:
         wide = data.double()
         inside = wide @ self.directions
         rest = (1 - inside.square().sum(1)).clamp_min(0).sqrt()
-        margins = 4 * self.loss * rest + self.loss**2 + _ROUNDING
+        margins = 4 * self.loss * rest + self.loss**2 + _ROUNDING * torch.finfo(self.atoms.dtype).eps
         candidates, counts = self.tree.nearest(inside.numpy(), margins.numpy())
         found = candidates[:, 0].copy()
         several = np.flatnonzero((counts > 1) & (counts <= candidates.shape[1]))

@@ -15,7 +15,7 @@ from fastqmri.solvers import dispatch
 
 Array = npt.NDArray
 _LOG = logging.getLogger(__name__)
-_LEAF = 16
+_LEAF = 32
 _LEAST = 512
 
 
