@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -41,6 +42,14 @@ METHODS = [
     for method in entry.methods
     if method.name not in _VARIANTS
 ]
+_COSTLY = {"cest-mrf", "cest-bm"}
+EACH_METHOD = [
+    pytest.param(
+        entry, method, id=f"{entry.name}-{method}", marks=[pytest.mark.slow] if entry.name in _COSTLY else []
+    )
+    for entry, method in METHODS
+]
+"""The same for tests of the frame around solvers, which costly simulations would only slow down."""
 METHOD_NAMES = [f"{entry.name}-{method}" for entry, method in METHODS]
 
 _COMFORTABLE = {

@@ -102,6 +102,9 @@ def test_numerical_fisher_matrix(case: Case, generator: torch.Generator) -> None
     model, x = case.build(), case.tissue(generator, (5,))
     names, bound = cramer_rao_bound(model, x, SIGMA)
     free = list(model.estimated)
+    if not case.determined:
+        assert bool(torch.isinf(bound).all())
+        return
     for v in range(5):
         j = differences(model, x[:, v])[:, free]
         unit = j / j.norm(dim=0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from estimators.scans import METHOD_NAMES, METHODS, Scan, repeated, same_bytes, scan
+from estimators.scans import EACH_METHOD, Scan, repeated, same_bytes, scan
 from fastqmri.core import Flag, Measurement, MultiEchoSpinEcho
 from fastqmri.estimators import CATALOGUE, Voxelwise
 from fastqmri.estimators.catalogue import Entry
@@ -18,7 +18,7 @@ from fastqmri.estimators.least_squares import solve_fast
 from fastqmri.physics.signal import ExponentialDecay, SpoiledGradientEcho
 from fastqmri.solvers.solution import Solution
 
-each_method = pytest.mark.parametrize(("entry", "method"), METHODS, ids=METHOD_NAMES)
+each_method = pytest.mark.parametrize(("entry", "method"), EACH_METHOD)
 VOXELS = (5, 3, 7)
 
 Plant = Callable[[Tensor], Tensor]
@@ -244,6 +244,8 @@ def test_a_single_voxel_and_a_volume_of_voxels(decay: Scan) -> None:
 def test_clean_voxels_carry_no_flag(entry: Entry, method: str, generator: torch.Generator) -> None:
     # two compartments need far better images; stimulated echoes have a mirror image at the other side of 180°
     special = {"biexponential": (3000, 0.9), "ivim": (1000, 0.95), "mese-stimulated": (100, 0.97)}
+    # exchange rates are weakly determined: at 100 their standard deviations exceed them
+    special |= {"mtc-mrf": (30_000, 0.8), "cest-bm": (10_000, 0.9), "cest-mrf": (1000, 0.9)}
     special |= dict.fromkeys(("qmt", "qmt-yarnykh", "qmt-bssfp", "cest-lorentz"), (1000, 1.0))
     snr, least = special.get(entry.name, (100, 1.0))
     made = scan(entry.name, VOXELS, snr, generator)

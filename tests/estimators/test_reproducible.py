@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from estimators.scans import METHOD_NAMES, METHODS, same_bytes, scan
+from estimators.scans import EACH_METHOD, same_bytes, scan
 from fastqmri.estimators.catalogue import Entry
 
-each_method = pytest.mark.parametrize(("entry", "method"), METHODS, ids=METHOD_NAMES)
+each_method = pytest.mark.parametrize(("entry", "method"), EACH_METHOD)
 VOXELS = (7, 1, 19)
 
 

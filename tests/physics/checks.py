@@ -56,6 +56,8 @@ class Case:
         theta: the non-linear unknown of `separable` as a function of the parameters.
         scales: known maps that the separable form needs, as a function of the parameters.
         schedule: fields of the acquisition by which the signal can be differentiated.
+        ill_conditioned: whether tissue of its priors may lie in valleys that a fit creeps along, or ends a bound in.
+        costly: whether a signal takes so long that solvers are tried on it only when asked for (``-m slow``).
     """
 
     name: str
@@ -65,6 +67,15 @@ class Case:
     theta: Callable[[Tensor], Tensor] | None = None
     scales: Callable[[Tensor], Mapping[str, Tensor]] = field(default=lambda x: {})
     schedule: tuple[str, ...] = ()
+    ill_conditioned: bool = False
+    costly: bool = False
+
+    @property
+    def determined(self) -> bool:
+        """Whether there are at least as many samples as unknowns."""
+        model = self.build()
+        samples = model.acquisition.contrasts * (2 if model.complex_valued else 1)
+        return samples >= len(model.estimated)
 
     def tissue(self, generator: torch.Generator, voxels: tuple[int, ...] = VOXELS) -> Tensor:
         """(parameter, *voxels) plausible tissue parameters, float64."""

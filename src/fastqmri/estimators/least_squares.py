@@ -13,6 +13,9 @@ from fastqmri.solvers import dispatch
 from fastqmri.solvers.levenberg_marquardt import levenberg_marquardt
 from fastqmri.solvers.solution import Solution
 
+_ITERATIONS = 400
+"""Enough for the long valleys of exchange and of many lines; voxels that settle sooner leave the batch."""
+
 
 def least_squares(
     model: SignalModel,
@@ -106,7 +109,7 @@ def _general(model: SignalModel, data: Tensor, weights: Tensor | None, known: di
         signal, jacobian = model.evaluate(model.complete(x, {k: v[active] for k, v in known.items()}))
         return signal, jacobian[:, free]
 
-    return levenberg_marquardt(evaluate, data, start, lower, upper, weights=weights)
+    return levenberg_marquardt(evaluate, data, start, lower, upper, weights=weights, iterations=_ITERATIONS)
 
 
 def _bounds(model: SignalModel, like: Tensor) -> tuple[Tensor, Tensor]:

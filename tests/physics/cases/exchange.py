@@ -99,11 +99,12 @@ SPECTRUM = SaturationTransfer(
 )
 
 CASES = (
-    Case("mtc-mrf-40", lambda: TwoPoolTransfer(schedule("mtc-mrf-40")), None),
+    Case("mtc-mrf-40", lambda: TwoPoolTransfer(schedule("mtc-mrf-40")), None, ill_conditioned=True),
     Case(
         "cest-mrf-arginine",
         lambda: ChemicalExchange(schedule("cest-mrf-arginine"), "l-arginine", protons=3),
         None,
+        costly=True,
     ),
     Case(
         "cest-bm",
@@ -111,14 +112,16 @@ CASES = (
             SPECTRUM, "white-matter", ("f_amide", "f_amine", "f_guanidinium", "f_NOE", "f_MT")
         ),
         None,
+        costly=True,
     ),
-    Case("mtc-closed", lambda: TwoPoolTransfer(TRANSFER), None, schedule=TIMES),
+    Case("mtc-closed", lambda: TwoPoolTransfer(TRANSFER), None, schedule=TIMES, ill_conditioned=True),
     Case("mtc-exact", lambda: TwoPoolTransfer(SHORT, "exact", "superlorentzian"), None, schedule=TIMES),
     Case(
         "cest-spin-lock",
         lambda: ChemicalExchange(CONTINUOUS, AMIDE, ("f_amide", "k_amide", "k_amine"), "fitted", "spin-lock"),
         None,
         schedule=TIMES,
+        ill_conditioned=True,
     ),
     Case(
         "cest-pulsed",
@@ -131,6 +134,8 @@ CASES = (
         lambda: ChemicalExchange(FINGERPRINT, "l-arginine", protons=3),
         None,
         schedule=(*TIMES, "flip_angle", "echo_time"),
+        ill_conditioned=True,
+        costly=True,
     ),
     Case(
         "cest-mrf-locked",

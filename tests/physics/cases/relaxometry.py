@@ -111,6 +111,7 @@ CASES = (
         "biexponential",
         lambda: BiexponentialDecay(SPIN_ECHOES),
         {"TE": np.array(SPIN_ECHOES.echo_time)},
+        ill_conditioned=True,
     ),
     *(
         Case(f"mese-stimulated-{profile}", lambda profile=profile: SpinEchoTrain(SPIN_ECHOES, profile), None)

@@ -28,6 +28,7 @@ def _lines(pools: str, shifts: str) -> Case:
         lambda: LorentzianPools(SPECTRUM, pools, shifts),  # type: ignore[arg-type]
         {"offset": np.array(SPECTRUM.offset)},
         schedule=("offset",),
+        ill_conditioned=pools in ("4", "5"),  # a broad line and the amplitude say nearly the same
     )
 
 

@@ -109,6 +109,7 @@ class SignalModel(nn.Module, ABC):
         self.derived: tuple[Derived, ...] = ()
         self.complex_valued = False
         self.non_negative = True
+        self._dictionaries: dict[tuple[torch.dtype, torch.device, Acquisition], tuple[Tensor, Tensor]] = {}
         self.may_be_constant = False
 
     @abstractmethod
@@ -187,7 +188,11 @@ class SignalModel(nn.Module, ABC):
             data: unusable samples set to zero.
             weights: (contrast, voxel), zero for unusable samples; None where all can be used.
         """
-        atoms, points = self._dictionary(data)
+        key = data.real.dtype, data.device, self.acquisition
+        if key not in self._dictionaries:  # every chunk of a volume starts from the same one
+            with torch.no_grad():
+                self._dictionaries[key] = self._dictionary(data)
+        atoms, points = self._dictionaries[key]
         power = atoms.abs() ** 2
         norm = (
             (power.sum(0)[:, None] if weights is None else power.T @ weights.to(power))
