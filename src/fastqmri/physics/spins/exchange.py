@@ -22,8 +22,8 @@ from fastqmri.physics.signal.saturation import (
 )
 from fastqmri.physics.spins.bloch_mcconnell import Pools, saturation_signal
 
-B0 = Parameter(
-    "B0", "ppm", (-3.0, 3.0), (-0.3, 0.3), "shift of the water frequency from nominal", nominal=0.0
+SHIFT = Parameter(
+    "dB0", "ppm", (-3.0, 3.0), (-0.3, 0.3), "shift of the water frequency from nominal", nominal=0.0
 )
 
 
@@ -191,7 +191,7 @@ class ChemicalExchange(SignalModel):
                 *(_of_pool(name, *known[name], pools) for name in wanted),
                 _t1(tissue.t1, tissue.t1_prior, not fitted),
                 _t2(tissue.t2, tissue.t2_prior, not fitted),
-                B0,
+                SHIFT,
                 B1,
             ),
         )
@@ -338,7 +338,7 @@ class TwoPoolTransfer(SignalModel):
                 ),
                 Parameter("T1", "s", (0.05, 10.0), (0.2, 3.0), "longitudinal relaxation time of water"),
                 _t2(0.06, (0.01, 0.3), known=True),
-                B0,
+                SHIFT,
                 B1,
             ),
         )
@@ -353,7 +353,7 @@ class TwoPoolTransfer(SignalModel):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Signal (contrast, *voxels) of (M0, k, f, T2m, T1, T2, B0, B1)."""
+        """Signal (contrast, *voxels) of (M0, k, f, T2m, T1, T2, dB0, B1)."""
         flat = x.reshape(len(x), -1)
         return self._signal(flat).to(x).reshape(-1, *x.shape[1:])
 
