@@ -1,7 +1,8 @@
 """Compiled Bloch equations: one block of isochromats at a time, SIMD over its lanes.
 
 A step relaxes for half its duration, rotates by the true angle about the effective axis, and relaxes for the other
-half; without radio frequency that is exact, with it of second order in the duration. The rotation about the vector w
+half; without radio frequency that is exact, with it of second order in the duration. Where nothing looks at the
+magnetisation in between, the halves of two steps are one. The rotation about the vector w
 is I + A [w] + B [w]², and a change dw of w turns the result by J dw, J = A I + B [w] + C w wᵀ; A = sin θ/θ,
 B = (1 - cos θ)/θ² and C = (1 - A)/θ² depend on θ² = |w|² alone, so that small angles need no root and no division.
 
@@ -15,9 +16,9 @@ import math
 import numpy as np
 from numba import njit
 
-from fastqmri.solvers.compiled import _exp
+from fastqmri.solvers.compiled import _exp_finely
 
-LANES = 64
+LANES = 128
 _MATH = {"reassoc", "contract", "arcp", "nsz"}
 _TURN_HIGH = 6.283185303211212  # 2π in 30 bits: products with whole numbers below 2^23 are exact
 _TURN_LOW = 3.968374318722162e-09  # what is left of it
@@ -30,13 +31,17 @@ _FREE, _FINE, _WEAK, _STRONG = 0, 1, 2, 3
 _X, _Y, _Z = (i * LANES for i in range(3))
 _B1, _OFF, _R1, _R2 = (i * LANES for i in range(3, 7))
 _PX, _PY, _PZ = (i * LANES for i in range(7, 10))
-_H1, _H2 = (i * LANES for i in range(10, 12))  # exp(-R duration/2)
+_H1, _H2 = (i * LANES for i in range(10, 12))  # exp(-R time)
 _A, _B, _C, _WX, _WY, _WZ = (i * LANES for i in range(12, 18))
 _TX, _TY, _TZ, _UX, _UY, _UZ = (i * LANES for i in range(18, 24))  # before and after the rotation
 _LX, _LY, _LZ = (i * LANES for i in range(24, 27))  # adjoint of the magnetisation
 _GB, _GO, _G1, _G2 = (i * LANES for i in range(27, 31))  # gradients by B1, off-resonance, R1, R2
 _DX, _DY, _DZ, _DB, _DO, _D1, _D2 = (i * LANES for i in range(31, 38))  # the tangent at work
-_ROWS = 38 * LANES
+_TURNED = 38 * LANES  # square of the row _WZ, or 1 - cosine of it
+# numbers of the whole block: the time of _H1 and _H2; the moments and time of _WZ, and whether it holds the sine; the
+# relaxation that is owed
+_TIME, _MOMENT, _FREELY, _OWED = (39 * LANES + i for i in (0, 1, 5, 6))
+_SIZE = 40 * LANES
 
 
 @njit(fastmath=_MATH, forceinline=True)
@@ -182,75 +187,97 @@ def _load(tissue, start, begin, lanes, ws, most):
     for row in range(3):
         for v in range(LANES):
             ws[row * LANES + v] = start[row, begin + min(v, lanes - 1)]
+    ws[_TIME] = ws[_MOMENT] = math.nan
+    ws[_OWED] = 0.0
 
 
 @njit(fastmath=_MATH, error_model="numpy")
-def _decay(ws, duration):
+def _decay(ws, time):
+    """Relaxation during a time, unless it is the one at hand."""
+    if ws[_TIME] == time:
+        return
+    ws[_TIME] = time
     for v in range(LANES):
-        ws[_H1 + v] = _exp(-0.5 * duration * ws[_R1 + v])
-        ws[_H2 + v] = _exp(-0.5 * duration * ws[_R2 + v])
+        ws[_H1 + v] = _exp_finely(-time * ws[_R1 + v])
+        ws[_H2 + v] = _exp_finely(-time * ws[_R2 + v])
+
+
+@njit(fastmath=_MATH, error_model="numpy")
+def _turn(ws, steps, i, free):
+    """Angle about z of a step and its square, or where it is free sine and 1 - cosine, unless they are at hand."""
+    same = ws[_FREELY] == free
+    for k in range(4):
+        same = same and ws[_MOMENT + k] == steps[i, 2 + k]
+    if same:
+        return
+    ws[_FREELY] = free
+    for k in range(4):
+        ws[_MOMENT + k] = steps[i, 2 + k]
+    kx, ky, kz, duration = steps[i, 2], steps[i, 3], steps[i, 4], steps[i, 5]
+    for v in range(LANES):
+        wz = ws[_OFF + v] * duration + ws[_PX + v] * kx + ws[_PY + v] * ky + ws[_PZ + v] * kz
+        ws[_WZ + v] = wz
+        ws[_TURNED + v] = wz * wz
+    if free:
+        for v in range(LANES):
+            ws[_WZ + v], ws[_TURNED + v] = _sine_cosine(ws[_WZ + v])
+
+
+@njit(fastmath=_MATH, error_model="numpy")
+def _settle(ws):
+    """Give the block the relaxation that it is still owed."""
+    owed = ws[_OWED]
+    if owed == 0.0:
+        return
+    ws[_OWED] = 0.0
+    _decay(ws, owed)
+    for v in range(LANES):
+        ws[_X + v] *= ws[_H2 + v]
+        ws[_Y + v] *= ws[_H2 + v]
+        ws[_Z + v] = 1.0 + (ws[_Z + v] - 1.0) * ws[_H1 + v]
 
 
 @njit(fastmath=_MATH, error_model="numpy")
 def _advance(ws, most, steps, i):
-    """One step of a block."""
-    ax, ay, kx, ky, kz, duration = (
-        steps[i, 0],
-        steps[i, 1],
-        steps[i, 2],
-        steps[i, 3],
-        steps[i, 4],
-        steps[i, 5],
-    )
-    if i == 0 or steps[i - 1, 5] != duration:
-        _decay(ws, duration)
+    """One step of a block up to its rotation; the relaxation after it is owed, and merges with that of the next."""
+    ax, ay, duration = steps[i, 0], steps[i, 1], steps[i, 5]
     kind = _kind(most, steps, i)
+    _turn(ws, steps, i, kind == _FREE)
     if kind == _FREE:
+        # relaxation and precession commute
+        ws[_OWED] += duration
         for v in range(LANES):
-            h1, h2 = ws[_H1 + v], ws[_H2 + v]
-            wz = ws[_OFF + v] * duration + ws[_PX + v] * kx + ws[_PY + v] * ky + ws[_PZ + v] * kz
-            s, d = _sine_cosine(wz)
-            e2 = h2 * h2
+            s, d = ws[_WZ + v], ws[_TURNED + v]
             x, y = ws[_X + v], ws[_Y + v]
-            ws[_X + v] = e2 * (x - d * x - s * y)
-            ws[_Y + v] = e2 * (y - d * y + s * x)
-            ws[_Z + v] = 1.0 + (ws[_Z + v] - 1.0) * (h1 * h1)
-    elif kind == _FINE:
+            ws[_X + v] = x - d * x - s * y
+            ws[_Y + v] = y - d * y + s * x
+        return
+    _decay(ws, ws[_OWED] + 0.5 * duration)
+    ws[_OWED] = 0.5 * duration
+    if kind == _FINE:
         for v in range(LANES):
-            h1, h2, b1 = ws[_H1 + v], ws[_H2 + v], ws[_B1 + v]
-            wz = ws[_OFF + v] * duration + ws[_PX + v] * kx + ws[_PY + v] * ky + ws[_PZ + v] * kz
+            h2, b1, wz = ws[_H2 + v], ws[_B1 + v], ws[_WZ + v]
             wx, wy = b1 * ax, b1 * ay
-            a, b = _short_series(wx * wx + wy * wy + wz * wz)
-            x, y, z = _turned(
-                ws[_X + v] * h2, ws[_Y + v] * h2, 1.0 + (ws[_Z + v] - 1.0) * h1, wx, wy, wz, a, b
+            a, b = _short_series(wx * wx + wy * wy + ws[_TURNED + v])
+            ws[_X + v], ws[_Y + v], ws[_Z + v] = _turned(
+                ws[_X + v] * h2, ws[_Y + v] * h2, 1.0 + (ws[_Z + v] - 1.0) * ws[_H1 + v], wx, wy, wz, a, b
             )
-            ws[_X + v] = x * h2
-            ws[_Y + v] = y * h2
-            ws[_Z + v] = 1.0 + (z - 1.0) * h1
     elif kind == _WEAK:
         for v in range(LANES):
-            h1, h2, b1 = ws[_H1 + v], ws[_H2 + v], ws[_B1 + v]
-            wz = ws[_OFF + v] * duration + ws[_PX + v] * kx + ws[_PY + v] * ky + ws[_PZ + v] * kz
+            h2, b1, wz = ws[_H2 + v], ws[_B1 + v], ws[_WZ + v]
             wx, wy = b1 * ax, b1 * ay
-            a, b, _ = _series(wx * wx + wy * wy + wz * wz)
-            x, y, z = _turned(
-                ws[_X + v] * h2, ws[_Y + v] * h2, 1.0 + (ws[_Z + v] - 1.0) * h1, wx, wy, wz, a, b
+            a, b, _ = _series(wx * wx + wy * wy + ws[_TURNED + v])
+            ws[_X + v], ws[_Y + v], ws[_Z + v] = _turned(
+                ws[_X + v] * h2, ws[_Y + v] * h2, 1.0 + (ws[_Z + v] - 1.0) * ws[_H1 + v], wx, wy, wz, a, b
             )
-            ws[_X + v] = x * h2
-            ws[_Y + v] = y * h2
-            ws[_Z + v] = 1.0 + (z - 1.0) * h1
     else:
         for v in range(LANES):
-            h1, h2, b1 = ws[_H1 + v], ws[_H2 + v], ws[_B1 + v]
-            wz = ws[_OFF + v] * duration + ws[_PX + v] * kx + ws[_PY + v] * ky + ws[_PZ + v] * kz
+            h2, b1, wz = ws[_H2 + v], ws[_B1 + v], ws[_WZ + v]
             wx, wy = b1 * ax, b1 * ay
-            a, b, _ = _closed(wx * wx + wy * wy + wz * wz)
-            x, y, z = _turned(
-                ws[_X + v] * h2, ws[_Y + v] * h2, 1.0 + (ws[_Z + v] - 1.0) * h1, wx, wy, wz, a, b
+            a, b, _ = _closed(wx * wx + wy * wy + ws[_TURNED + v])
+            ws[_X + v], ws[_Y + v], ws[_Z + v] = _turned(
+                ws[_X + v] * h2, ws[_Y + v] * h2, 1.0 + (ws[_Z + v] - 1.0) * ws[_H1 + v], wx, wy, wz, a, b
             )
-            ws[_X + v] = x * h2
-            ws[_Y + v] = y * h2
-            ws[_Z + v] = 1.0 + (z - 1.0) * h1
 
 
 @njit(fastmath=_MATH, error_model="numpy")
@@ -274,7 +301,7 @@ def magnetisation(steps, readout, spoiled, tissue, start, begin, end, out):
         begin, end: isochromats of this call; calls on separate ranges may run in parallel threads.
         out: (readout, 3, isochromat).
     """
-    ws, most = np.zeros(_ROWS), np.zeros(7)
+    ws, most = np.zeros(_SIZE), np.zeros(7)
     for block in range(begin, end, LANES):
         lanes = min(LANES, end - block)
         _load(tissue, start, block, lanes, ws, most)
@@ -282,6 +309,7 @@ def magnetisation(steps, readout, spoiled, tissue, start, begin, end, out):
             _advance(ws, most, steps, i)
             row = readout[i]
             if row >= 0:
+                _settle(ws)
                 for c in range(3):
                     for v in range(lanes):
                         out[row, c, block + v] = ws[c * LANES + v]
@@ -292,22 +320,15 @@ def magnetisation(steps, readout, spoiled, tissue, start, begin, end, out):
 @njit(fastmath=_MATH, error_model="numpy")
 def _rotate(ws, steps, i):
     """A step up to the end of its rotation; what derivatives need of it stays in the workspace."""
-    ax, ay, kx, ky, kz, duration = (
-        steps[i, 0],
-        steps[i, 1],
-        steps[i, 2],
-        steps[i, 3],
-        steps[i, 4],
-        steps[i, 5],
-    )
+    ax, ay = steps[i, 0], steps[i, 1]
+    _decay(ws, 0.5 * steps[i, 5])
+    _turn(ws, steps, i, False)
     for v in range(LANES):
         b1 = ws[_B1 + v]
         wx, wy = b1 * ax, b1 * ay
-        wz = ws[_OFF + v] * duration + ws[_PX + v] * kx + ws[_PY + v] * ky + ws[_PZ + v] * kz
         ws[_WX + v] = wx
         ws[_WY + v] = wy
-        ws[_WZ + v] = wz
-        ws[_A + v], ws[_B + v], ws[_C + v] = _closed(wx * wx + wy * wy + wz * wz)
+        ws[_A + v], ws[_B + v], ws[_C + v] = _closed(wx * wx + wy * wy + ws[_TURNED + v])
     for v in range(LANES):
         h1, h2 = ws[_H1 + v], ws[_H2 + v]
         x, y, z = ws[_X + v] * h2, ws[_Y + v] * h2, 1.0 + (ws[_Z + v] - 1.0) * h1
@@ -368,7 +389,7 @@ def tangents(steps, readout, spoiled, tissue, start, directions, tissue_directio
         changes: (tangent, readout, 3, isochromat).
     """
     count = directions.shape[0]
-    ws, most = np.zeros(_ROWS), np.zeros(7)
+    ws, most = np.zeros(_SIZE), np.zeros(7)
     carried = np.zeros((count, 7 * LANES))
     for block in range(begin, end, LANES):
         lanes = min(LANES, end - block)
@@ -378,8 +399,6 @@ def tangents(steps, readout, spoiled, tissue, start, directions, tissue_directio
                 for v in range(LANES):
                     carried[t, row * LANES + v] = tissue_directions[t, row, block + min(v, lanes - 1)]
         for i in range(steps.shape[0]):
-            if i == 0 or steps[i - 1, 5] != steps[i, 5]:
-                _decay(ws, steps[i, 5])
             _rotate(ws, steps, i)
             for t in range(count):
                 for v in range(7 * LANES):
@@ -459,12 +478,13 @@ def adjoint(steps, readout, spoiled, tissue, start, weights, begin, end, by_tiss
     segment = max(1, int(math.sqrt(count)))
     segments = (count + segment - 1) // segment
     kept, states = np.empty((segments, 3 * LANES)), np.empty((segment, 3 * LANES))
-    ws, most = np.zeros(_ROWS), np.zeros(7)
+    ws, most = np.zeros(_SIZE), np.zeros(7)
     for block in range(begin, end, LANES):
         lanes = min(LANES, end - block)
         _load(tissue, start, block, lanes, ws, most)
         for i in range(count):
             if i % segment == 0:
+                _settle(ws)
                 kept[i // segment] = ws[: 3 * LANES]
             _advance(ws, most, steps, i)
             if spoiled[i]:
@@ -472,17 +492,16 @@ def adjoint(steps, readout, spoiled, tissue, start, weights, begin, end, by_tiss
         ws[_LX : _LX + 7 * LANES] = 0.0
         for s in range(segments - 1, -1, -1):
             first, last = s * segment, min(count, (s + 1) * segment)
+            ws[_OWED] = 0.0
             ws[: 3 * LANES] = kept[s]
-            _decay(ws, steps[first, 5])
             for i in range(first, last):
                 states[i - first] = ws[: 3 * LANES]
                 if i + 1 < last:
                     _advance(ws, most, steps, i)
+                    _settle(ws)
                     if spoiled[i]:
                         _spoil(ws, _X)
             for i in range(last - 1, first - 1, -1):
-                if i == last - 1 or steps[i + 1, 5] != steps[i, 5]:
-                    _decay(ws, steps[i, 5])
                 if spoiled[i]:
                     _spoil(ws, _LX)
                 row = readout[i]
