@@ -1,7 +1,13 @@
 """Bloch isochromats: a 3 ms slice-selective pulse with its gradient and the refocusing lobe, 1000 steps of 4 µs.
 
-The error of other programs is that of |Mxy| and Mz, free of sign conventions. Ours computes in double precision and
-rotates by the exact angle; the derivatives are by B1, off-resonance, T1 and T2, or by all 6000 numbers of the steps.
+Ours computes in double precision and rotates by the exact angle; the derivatives are by B1, off-resonance, T1 and T2,
+or by all 6000 numbers of the steps. The exponential of each step's Bloch matrix, which an ODE solver confirms to
+1e-13, is met to 2e-8 in |Mxy| and 9e-8 in Mz.
+
+The error of other programs is that of |Mxy| and Mz, free of sign conventions. blochsimulator takes gauss and turns it
+by 26753 rad/s/G, 42.5787 MHz/T: what it gets is converted with that (with 42.576 MHz/T it would be off by 1e-4). What
+stays, 2.4e-5 in |Mxy| and 1.9e-6 in Mz, is half a step of relaxation: it relaxes after each rotation, not around it,
+and rotating so by SciPy gives its numbers to 1e-13.
 """
 
 from __future__ import annotations
@@ -72,7 +78,6 @@ def _signals(place: Place) -> Sequence[Runner]:
             z=problem[4][2].numpy(),
             t1=T1,
             t2=T2,
-            gamma=GAMMA,
         ),
     ]
 

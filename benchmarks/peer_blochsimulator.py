@@ -7,7 +7,8 @@ folder, given = task()
 import numpy as np  # noqa: E402  (after the number of threads is set)
 from blochsimulator.blochsimulator_cy import simulate_bloch_parallel  # noqa: E402
 
-steps, gamma = given["steps"], float(given["gamma"])
+steps = given["steps"]
+gamma = 26753e4 / (2 * np.pi)  # Hz/T, the constant in its core
 time = steps[:, 5]
 pulse = (steps[:, 0] + 1j * steps[:, 1]) / (2 * np.pi * gamma * time) * 1e4  # gauss
 gradient = np.zeros((len(steps), 3))
