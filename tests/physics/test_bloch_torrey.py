@@ -221,6 +221,37 @@ def test_more_modes_change_nothing(geometry: str) -> None:
     assert float((few - many).abs().max()) < 2e-6
 
 
+@each_geometry
+def test_stronger_gradients_take_more_modes(geometry: str) -> None:
+    # γ G R³/D just below and above what the rule parts at, and far above; pulses back to back near (γG)^-⅔ D^-⅓ are
+    # where too few modes err most
+    duration = (0.003, 0.0045, 0.0056, 0.008)
+    scan = PulsedGradient(
+        gradient_amplitude=(0.3, 0.3, 0.3, 0.29),
+        pulse_duration=duration,
+        pulse_separation=tuple(time + 1e-6 for time in duration),
+    )
+    strength = tensor(3.0, 19.9, 20.1, 99.0, 300.0, 1000.0)
+    radius = (strength * 1e-9 / (GAMMA * 0.3)) ** (1 / 3)
+    model = RestrictedDiffusion(scan, geometry, "exact")  # type: ignore[arg-type]
+    found = model(torch.stack([torch.ones(6).double(), torch.full((6,), 1e-3).double(), 1e6 * radius]))
+    finest = spectrum(geometry, 60.0 if geometry == "plates" else 38.0)  # type: ignore[arg-type]
+    columns = (scan.gradient_amplitude, scan.pulse_duration, scan.pulse_separation)
+    timing = [tensor(*values)[:, None] for values in columns]
+    diffusivity = torch.full_like(radius, 1e-9)
+    wanted = pulsed_gradient(finest, *timing, diffusivity, radius)
+    worst = (found - wanted).abs().amax(0)
+    print(geometry, worst.tolist())
+    assert float(worst[:4].max()) < 1e-5
+    assert float(worst[4:].max()) < 1e-4
+    # the fewest wave numbers for all would break both bounds
+    few = pulsed_gradient(spectrum(geometry, 16.0), *timing, diffusivity, radius)  # type: ignore[arg-type]
+    worst = (few - wanted).abs().amax(0)
+    print(geometry, "wave numbers to 16:", worst.tolist())
+    assert float(worst[3]) > 1e-5
+    assert float(worst[5]) > 1e-4
+
+
 def test_refuses_unknown_geometries_and_timings() -> None:
     with pytest.raises(UnknownNameError, match="cube"):
         spectrum("cube")  # type: ignore[arg-type]
