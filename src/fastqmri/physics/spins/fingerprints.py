@@ -97,7 +97,7 @@ class FingerprintingSignal(SignalModel):
             )
         place = torch.linspace(0, _HALF_WIDTHS, _POSITIONS, dtype=torch.float64)
         self._fractions = torch.exp2(-(place**2)) if profile == "gaussian" else None
-        self.states = enough_states(acquisition) if states == "auto" else states
+        self._planned, self._states = acquisition, None if states == "auto" else states
         self.complex_valued = signal == "complex"
         self.non_negative = signal == "magnitude"
         rows = len(parameters)
@@ -105,6 +105,13 @@ class FingerprintingSignal(SignalModel):
             inverse_of("R1", "1/s", 1, rows, "longitudinal relaxation rate, 1/T1"),
             inverse_of("R2", "1/s", 2, rows, "transverse relaxation rate, 1/T2"),
         )
+
+    @property
+    def states(self) -> int:
+        """States kept; where they are found automatically, that is done when they are first asked for."""
+        if self._states is None:
+            self._states = enough_states(self._planned)
+        return self._states
 
     def forward(self, x: Tensor) -> Tensor:
         """Signal (contrast, *voxels) of (M0, T1, T2, B1[, inversion_efficiency][, phase])."""
