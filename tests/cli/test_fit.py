@@ -253,3 +253,13 @@ def test_failure_leaves_no_trace(invoke, split, tmp_path, monkeypatch, step):
     assert result.exit_code == 70
     assert "planted" in result.output
     assert not out.parent.exists()
+
+
+def test_known_maps_of_long_names_are_taken_and_recorded(invoke, tmp_path):
+    out = tmp_path / "phantom"
+    result = invoke("simulate", "fingerprinting", "--size", 32, "--slices", 1, "--out", out)
+    command = " ".join(result.output.partition("fastqmri fit")[2].split())
+    assert f"--inversion-efficiency {out / 'inversion_efficiency.nii.gz'}" in command
+    fitted = invoke("fit", *command.split(), "--method", "matching-refined")
+    assert fitted.exit_code == 0, fitted.output
+    assert "inversion_efficiency.nii.gz" in (out / "maps" / "report.html").read_text()

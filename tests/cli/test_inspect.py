@@ -150,6 +150,7 @@ def test_crlb_has_a_typical_acquisition_for_every_model(invoke, name):
     assert result.exit_code == 0, result.output
     assert "(typical)" in result.output
     assert not re.search(r"\bnan\b", result.output)
+    assert "…" not in result.output  # nothing cut off at 80 columns
 
 
 @pytest.mark.parametrize(

@@ -62,3 +62,13 @@ def test_files_that_are_no_schedule(spoil: Callable[[str], str], tmp_path: Path)
     path.write_text(spoil(path.read_text()))
     with pytest.raises(FastqmriError):
         read_schedule(path, type(found))
+
+
+def test_summary_gives_every_number_its_unit():
+    fingerprint = schedule("drone-25").summary()
+    assert "flip angle 18 deg to 87 deg" in fingerprint
+    assert "repetition time 25 ms to 77 ms" in fingerprint
+    saturation = schedule("mtc-mrf-40").summary()
+    assert "offset 8 ppm to 50 ppm, saturation b1 0.9 uT to 1.9 uT" in saturation
+    assert "spin lock" not in saturation  # a default
+    assert "spin lock" in schedule("cest-mrf-arginine-3t").summary()

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from fastqmri.core import Flag, MultiEchoSpinEcho
+from fastqmri.core import (
+    Flag,
+    MultiEchoSpinEcho,
+    PulsedGradient,
+    QuantitativeMagnetizationTransfer,
+    ZSpectrum,
+)
+from fastqmri.phantoms import typical_acquisition
 from fastqmri.report import evidence
 from fastqmri.report.statistics import Numbers
 from report.samples import DIFFUSION, GRADIENT_ECHOES, NOISE, flagged, sample
@@ -128,3 +135,17 @@ def test_residuals_are_in_units_of_the_noise(name, acquisition):
 def test_residuals_need_a_trusted_voxel():
     content = flagged(sample(shape=(4,)), int(Flag.LOW_SNR))
     assert evidence.residuals_by_contrast(content, Numbers(content.maps)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "name"),
+    [
+        (QuantitativeMagnetizationTransfer, "offset (Hz)", "10000"),
+        (ZSpectrum, "offset (ppm)", "100"),
+        (PulsedGradient, "gradient amplitude (mT/m)", "400"),
+    ],
+)
+def test_what_varies_is_named_in_its_own_unit(kind, label, name):
+    found, names = evidence.contrast_names(typical_acquisition(kind))
+    assert found == label
+    assert name in names

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Map plain NIfTI files, one command a model.")
 
 _FIT = "Fit"
-_COMPANIONS = ("b1", "t1", "r1", "b0", "t2r", "db0", "mask")
 
 
 def _options(entry: Entry) -> list[inspect.Parameter]:
@@ -62,11 +61,12 @@ def _options(entry: Entry) -> list[inspect.Parameter]:
         ),
     ]
     for known in _known(entry):
-        text = "B1+ map, fraction or percent of nominal."
-        if known.name != "B1":
-            text = f"{known.name} map in {known.unit}; {known.nominal:g} {known.unit} if not given."
+        unit = "" if known.unit in ("1", "fraction") else f" {known.unit}"
+        text = f"Map of {known.name}{unit and f' in{unit}'}, {known.description}; {known.nominal:g}{unit} without."
+        if known.name == "B1":
+            text = "B1+ map, fraction or percent of nominal."
         name = known.name.lower()
-        files.append(option(name, Path | None, None, f"--{name}", help=text))
+        files.append(option(name, Path | None, None, f"--{name.replace('_', '-')}", help=text))
     if _takes_phase(entry):
         files.append(
             option("phase", list[Path] | None, None, "--phase", help="Phase images, for complex data.")
@@ -119,6 +119,11 @@ def _known(entry: Entry) -> list[Parameter]:
     return [p for p in model.parameters if p.nominal is not None]
 
 
+def _companions(entry: Entry) -> list[str]:
+    """Names of the options that bring an image each besides those to fit."""
+    return [*(p.name.lower() for p in _known(entry)), "mask"]
+
+
 def _takes_phase(entry: Entry) -> bool:
     return entry.needs_phase or "complex" in entry.options.get("signal", ())
 
@@ -162,7 +167,7 @@ def fit(entry: Entry, values: Mapping[str, Any]) -> None:
     page = out / "report.html"
     verdict, pages = report(job, outcome, page)
     page.unlink(missing_ok=True)
-    sources = [*images, *(Path(values[k]) for k in _COMPANIONS if values.get(k) not in (None, "none"))]
+    sources = [*images, *(Path(values[k]) for k in _companions(entry) if values.get(k) not in (None, "none"))]
     write_plain(
         out,
         outcome.maps,
@@ -261,7 +266,7 @@ def _records(
     ]
     rows += [InputRecord("", name, value, source) for name, value in acquisition_records(entry, acquisition)]
     rows += [InputRecord(path.name, "phase", "", "--phase") for path in values.get("phase") or ()]
-    for name in (*_COMPANIONS, "regions"):
+    for name in (*_companions(entry), "regions"):
         if values.get(name) not in (None, "none"):
             rows.append(InputRecord(Path(values[name]).name, name, "", f"--{name}"))
     return rows

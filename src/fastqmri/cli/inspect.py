@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from fastqmri.estimators import Entry
     from fastqmri.physics.signal import SignalModel
 
+_ABREAST = 3
+"""Quantities that fit beside each other in a terminal of 80 columns."""
 crlb_app = typer.Typer(no_args_is_help=True, help="Cramér-Rao bound: the least standard deviation possible.")
 
 
@@ -45,14 +47,12 @@ def models(name: Annotated[str | None, typer.Argument(help="Show one model in de
     """
     if name is None:
         table = Table(box=SIMPLE_HEAD)
-        for column in ("model", "BIDS", "what", "maps", "methods"):
+        for column in ("model", "BIDS", "what", "maps"):
             table.add_column(column, no_wrap=column in ("model", "BIDS"), overflow="fold")
         for one in CATALOGUE.values():
             model = typical_model(one)
             maps = ", ".join(written_maps(one, model))
-            table.add_row(
-                one.name, one.suffix or "", model.title, maps, ", ".join(m.name for m in one.methods)
-            )
+            table.add_row(one.name, one.suffix or "", model.title, maps)
         console.print(table)
         say("Details: fastqmri models NAME. fastqmri run uses the models with a BIDS suffix.")
         return
@@ -86,7 +86,9 @@ def _show(one: Entry) -> None:
         table.add_row(d.parameter.name, d.parameter.unit, "", "", d.parameter.description)
     console.print(table)
     for option_name, choices in one.options.items():
-        say(f"  option --{option_name}: {', '.join(str(c) for c in choices)}")
+        words = "" if choices == (False, True) else f" {', '.join(str(c) for c in choices)}."
+        text = f" {one.option_help[option_name]}" if option_name in one.option_help else ""
+        say(f"  option --{option_name}:{text}{words}")
     for name, setting in one.settings.items():
         say(f"  option --{name}: {setting.write(setting.default)}")
     for method in one.methods:
@@ -162,23 +164,38 @@ def crlb(one: Entry, values: Mapping[str, Any]) -> None:
     settings = "; ".join(f"{name} {value}" for name, value in acquisition_records(one, acquisition))
     say(f"{model.title}: {settings}" + (" (typical)" if typical else ""))
     say(_noise_words(values))
-    table = Table(box=SIMPLE_HEAD)
     varied = [p for i, p in enumerate(model.parameters) if len(x[i].unique()) > 1] or list(
         model.parameters[1:2]
     )
-    for parameter in varied:
-        table.add_column(escape(f"{parameter.name} [{parameter.unit}]"), justify="right")
     truth = _truth_of(model, x, names)
     shown = [k for k, name in enumerate(names) if name in (*one.outputs, *(values["also_unknown"] or ()))]
-    for name in (names[k] for k in shown):
-        table.add_column(f"sd {name}", justify="right")
-        table.add_column("%", justify="right")
-    for v in range(x.shape[1]):
-        row = [f"{float(x[model.parameters.index(p), v]):.5g}" for p in varied]
+    tissue = [[f"{float(x[model.parameters.index(p), v]):.5g}" for p in varied] for v in range(x.shape[1])]
+    found = [
+        [
+            (
+                f"{float(bounds[k, v]):.3g}",
+                f"{100 * float(bounds[k, v] / truth[k][v].abs()):.3g}" if float(truth[k][v]) else "",
+            )
+            for k in shown
+        ]
+        for v in range(x.shape[1])
+    ]
+    table = Table(box=SIMPLE_HEAD)
+    for parameter in varied:
+        table.add_column(escape(f"{parameter.name} [{parameter.unit}]"), justify="right")
+    if len(shown) <= _ABREAST:
         for k in shown:
-            row.append(f"{float(bounds[k, v]):.3g}")
-            row.append(f"{100 * float(bounds[k, v] / truth[k][v].abs()):.3g}" if float(truth[k][v]) else "")
-        table.add_row(*row)
+            table.add_column(f"sd {names[k]}", justify="right")
+            table.add_column("%", justify="right")
+        for place, row in zip(tissue, found, strict=True):
+            table.add_row(*place, *(word for pair in row for word in pair))
+    else:
+        for name in ("of", "sd", "%"):
+            table.add_column(name, justify="left" if name == "of" else "right")
+        for place, row in zip(tissue, found, strict=True):
+            for at, (k, pair) in enumerate(zip(shown, row, strict=True)):
+                heading = place if at == 0 else [""] * len(place)
+                table.add_row(*heading, f"sd {names[k]}", *pair, end_section=at == len(shown) - 1)
     console.print(table)
     for text in notes:
         note(text)

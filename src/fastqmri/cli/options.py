@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,8 +92,13 @@ class Field:
         """The value for people, with its unit."""
         values = value if self.many else (value,)
         if self.dimension is None:
-            return ", ".join(_word(v) for v in values)
-        return ", ".join(format_quantity(v, self.dimension) for v in values)
+            words = [_word(v) for v in values]
+        else:
+            words = [format_quantity(v, self.dimension) for v in values]
+        return ", ".join(
+            f"{word} ({times} times)" if (times := len(list(run))) > 2 else ", ".join([word] * times)
+            for word, run in itertools.groupby(words)
+        )
 
     def write(self, value: Any) -> str:
         """The option that gives the value again, digits and all."""

@@ -106,7 +106,7 @@ def _fit_command(
     else:
         written = FIELDS[type(acquisition)]
         words += [written[name].write(value) for name, value in fields.items() if value is not None]
-    words += [f"--{name.lower()} {_quoted(out / f'{name}.nii.gz')}" for name in known]
+    words += [f"--{name.lower().replace('_', '-')} {_quoted(out / f'{name}.nii.gz')}" for name in known]
     for flag, name in (("mask", "mask.nii.gz"), ("regions", "labels.nii.gz"), ("out", "maps")):
         words.append(f"--{flag} {_quoted(out / name)}")
     return " ".join(words)

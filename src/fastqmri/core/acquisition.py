@@ -7,7 +7,8 @@ Numbers are in the package's units (seconds, radians, s/mm²). Strings carry the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self, get_args, get_type_hints
 
 import torch
 from pydantic import (
@@ -25,8 +26,28 @@ from fastqmri.core.errors import AcquisitionError, PlausibilityError
 from fastqmri.core.units import ANGLE, B_VALUE, TIME, Dimension, format_quantity, parse_quantity
 
 
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """Reads texts that carry a unit of a dimension, and leaves numbers alone."""
+
+    dimension: Dimension
+
+    def __call__(self, value: Any) -> Any:
+        return parse_quantity(value, self.dimension) if isinstance(value, str) else value
+
+
 def _number(dimension: Dimension) -> BeforeValidator:
-    return BeforeValidator(lambda v: parse_quantity(v, dimension) if isinstance(v, str) else v)
+    return BeforeValidator(_Reader(dimension))
+
+
+def _dimension(annotation: Any) -> Dimension | None:
+    """What the numbers of a field are, from its type."""
+    for part in (*getattr(annotation, "__metadata__", ()), *get_args(annotation)):
+        reader = getattr(part, "func", None)
+        found = reader.dimension if isinstance(reader, _Reader) else _dimension(part)
+        if found is not None:
+            return found
+    return None
 
 
 def _between(
@@ -195,15 +216,30 @@ class Schedule(Acquisition):
     """
 
     def summary(self) -> str:
-        """What varies and how far, in one line, in the fields' own units."""
+        """What varies and how far, in one line, with units; fields that hold their defaults are left out."""
         parts = [f"{self.contrasts} contrasts"]
-        for name in type(self).model_fields:
-            value = getattr(self, name)
+        kinds = get_type_hints(type(self), include_extras=True)
+        for name, field in type(self).model_fields.items():
+            value, words = getattr(self, name), name.replace("_", " ")
+            if value is None or value == field.default:
+                continue
+            dimension = _dimension(kinds[name])
+
+            def show(number: float, dimension: Dimension | None = dimension) -> str:
+                if dimension is None:
+                    return f"{number:.4g}"
+                shown, unit = format_quantity(number, dimension).split(" ", 1)
+                return f"{float(shown):.4g} {unit}"
+
             if isinstance(value, tuple) and value and all(isinstance(v, int | float) for v in value):
-                low, high = min(value), max(value)
-                parts.append(f"{name} {low:.4g}" + (f" to {high:.4g}" if high > low else ""))
-            elif value is not None and not isinstance(value, tuple):
-                parts.append(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}")
+                low, high = show(min(value)), show(max(value))
+                parts.append(f"{words} {low}" + (f" to {high}" if high != low else ""))
+            elif isinstance(value, bool):
+                parts.append(words if value else f"no {words}")
+            elif isinstance(value, int | float):
+                parts.append(f"{words} {show(value)}")
+            elif not isinstance(value, tuple):
+                parts.append(f"{words} {value}")
         return ", ".join(parts)
 
 

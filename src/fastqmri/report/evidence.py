@@ -12,7 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastqmri.core import Acquisition, DiffusionWeighted, Flag, Measurement, Schedule
+from fastqmri.core import (
+    Acquisition,
+    DiffusionWeighted,
+    Flag,
+    Measurement,
+    QuantitativeMagnetizationTransfer,
+    Schedule,
+    ZSpectrum,
+)
 from fastqmri.estimators.screening import saturation_level
 from fastqmri.physics.signal import DiffusionTensor, SignalModel
 from fastqmri.physics.signal.diffusion import TENSOR_ELEMENTS, principal_direction
@@ -24,7 +32,15 @@ from fastqmri.report.statistics import Numbers, array
 _CURVE_POINTS = 200
 _MOST_RESIDUALS, _MOST_CANDIDATES = 20_000, 200_000
 _TRUSTED_VOXELS = 8
-_ABSCISSAE = {"flip_angle": ("flip angle (deg)", 180 / math.pi), "b_value": ("b-value (s/mm²)", 1.0)}
+_ABSCISSAE = {
+    "flip_angle": ("flip angle (deg)", 180 / math.pi),
+    "b_value": ("b-value (s/mm²)", 1.0),
+    "gradient_amplitude": ("gradient amplitude (mT/m)", 1e3),
+}
+_OFFSETS: dict[type[Acquisition], str] = {
+    QuantitativeMagnetizationTransfer: "offset (Hz)",
+    ZSpectrum: "offset (ppm)",
+}
 _FLAGS_SHOWN = (Flag.MODEL_MISFIT, Flag.AT_BOUND, Flag.LOW_SNR, Flag.SATURATED)
 
 
@@ -233,6 +249,8 @@ def _abscissa(acquisition: Acquisition) -> tuple[str, float]:
     if _is_numbered(acquisition):
         return "image", 1.0
     name = acquisition.varies
+    if type(acquisition) in _OFFSETS:
+        return _OFFSETS[type(acquisition)], 1.0
     return _ABSCISSAE.get(name, (f"{name.replace('_', ' ')} (ms)", 1e3))
 
 

@@ -19,6 +19,7 @@ from fastqmri.core.units import (
 
 _MANY = 12
 _MILLISECONDS = ("T2", "T1rho")
+_MICROSECONDS = ("T2r", "T2m")
 _FIELDS: dict[str, tuple[str, Dimension]] = {
     "flip_angle": ("flip angle", ANGLE),
     "repetition_time": ("repetition time", TIME),
@@ -62,8 +63,8 @@ _UNITS = {
 
 
 def display_unit(parameter: Parameter) -> DisplayUnit:
-    """Unit for showing a parameter: milliseconds for T2 and its kin (T2r: µs), else close to the stored unit."""
-    if parameter.unit == "s" and parameter.name == "T2r":
+    """Unit for showing a parameter: ms for T2 and its kin (µs in semi-solids), else close to the stored unit."""
+    if parameter.unit == "s" and parameter.name in _MICROSECONDS:
         return DisplayUnit(1e6, "µs")
     if parameter.unit == "s" and parameter.name.startswith(_MILLISECONDS):
         return DisplayUnit(1e3, "ms")

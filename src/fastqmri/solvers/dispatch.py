@@ -270,6 +270,20 @@ def fair_share(count: int, most: int) -> int:
     return min(most, max(_BLOCK, 64 * -(-count // (64 * rounds * threads))))
 
 
+_forward_mode = threading.RLock()
+
+
+def jvp(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """Value of a function and its derivative along a direction, from any thread.
+
+    PyTorch's forward mode has one counter of levels for the whole process, and threads that meet in it trip over
+    each other: here they pass one by one.
+    """
+    with _forward_mode:
+        result = torch.func.jvp(function, (x,), (direction,))
+    return result[0], result[1]
+
+
 _inside = threading.local()
 
 

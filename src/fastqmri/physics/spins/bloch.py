@@ -98,7 +98,7 @@ def changes(
 
     if tissue.device.type != "cpu" or kernels() is None:
         results = [
-            torch.func.jvp(function, (tissue,), (row,))
+            dispatch.jvp(function, tissue, row)
             for row in torch.eye(4, dtype=tissue.dtype, device=tissue.device)[:, :, None].expand(
                 -1, -1, tissue.shape[1]
             )

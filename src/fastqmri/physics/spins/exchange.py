@@ -21,6 +21,7 @@ from fastqmri.physics.signal.saturation import (
     transfer_saturation,
 )
 from fastqmri.physics.spins.bloch_mcconnell import Pools, saturation_signal
+from fastqmri.solvers import dispatch
 
 SHIFT = Parameter(
     "dB0", "ppm", (-3.0, 3.0), (-0.3, 0.3), "shift of the water frequency from nominal", nominal=0.0
@@ -417,8 +418,7 @@ def _parameter_by_parameter(function: Callable[[Tensor], Tensor], x: Tensor) -> 
     for i in range(len(x)):
         direction = torch.zeros_like(x)
         direction[i] = 1
-        result = torch.func.jvp(function, (x,), (direction,))
-        value, column = result[0], result[1]
+        value, column = dispatch.jvp(function, x, direction)
         columns.append(column)
     assert value is not None
     return value, torch.stack(columns, 1)

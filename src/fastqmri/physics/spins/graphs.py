@@ -84,16 +84,16 @@ def echoes_with_slopes(
     if not compiled or train.moving or t1.device.type != "cpu" or kernels() is None:
         slow = _cast(train, t1)
 
-        def along(t1: Tensor, t2: Tensor, b1: Tensor, efficiency: Tensor) -> Tensor:
+        def along(rows: Tensor) -> Tensor:
+            t1, t2, b1, efficiency = rows
             return epg.simulate(slow, t1, t2, b1, efficiency, states)
 
-        slopes = []
+        rows, slopes = torch.stack(tissue), []
         for name in by:
-            tangents = [
-                torch.full_like(part, name == other) for other, part in zip(TISSUE, tissue, strict=True)
-            ]
-            slopes.append(torch.func.jvp(along, tuple(tissue), tuple(tangents))[1])
-        return along(*tissue), slopes
+            direction = torch.zeros_like(rows)
+            direction[TISSUE.index(name)] = 1
+            slopes.append(dispatch.jvp(along, rows, direction)[1])
+        return along(rows), slopes
     schedule = torch.stack([train.flip, train.echo, train.interval, train.duration, train.wait])
     directions = torch.zeros(len(by), 4, t1.numel(), dtype=t1.dtype)
     for row, name in enumerate(by):
