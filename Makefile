@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: help demo test lint bench browser clean
+.PHONY: help demo test lint bench bench-simulators browser clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -16,7 +16,7 @@ help:
 	@echo "make demo    set up, then run the demo (ARGS=... is passed on)"
 	@echo "make test    set up, then lint and run the tests (ARGS=... goes to pytest)"
 	@echo "make lint    ruff, mypy and the floors"
-	@echo "make bench   run the benchmarks"
+	@echo "make bench   run the benchmarks of fits; make bench-simulators those of simulators and matching"
 	@echo "make clean   remove what the tools left; the environment stays"
 
 demo: $(VENV)/.installed-demo
@@ -34,6 +34,9 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-simulators: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/simulators.py $(ARGS)
 
 # The report is looked at in Debian's chromium. Without it (or without the right to install it) those
 # tests skip and say so.

@@ -27,6 +27,15 @@ from timing import summary
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+REPORT = HERE.parent / "docs" / "explanation" / "speed-of-simulators.md"
+_INTRODUCTION = """# Speed of the simulators
+
+Written by `python benchmarks/simulators.py --report`. Measure again on your own machine: only ratios of one run mean
+anything. Contenders take turns; `/s` is by the median wall time, `per core-s` by the least CPU time of all threads,
+`fastqmri is` how many times as fast the fastqmri row is per core-second, `differs by` the largest difference of the
+results from the first row's. Kernels compile once a machine; that is in no time but the first call's.
+
+Machine: """
 _HEAD = ("contender", "{unit}", "{unit}/s", "per core-s", "fastqmri is", "differs by", "first call")
 
 
@@ -45,6 +54,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peer-python", help="interpreter that has the other programs")
     parser.add_argument(
         "--name", default="simulators", help="of the JSON file and the table in benchmarks/results"
+    )
+    parser.add_argument(
+        "--report", action="store_true", help="rewrite docs/explanation/speed-of-simulators.md"
     )
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)  # one number of threads, into a file
     return parser.parse_args()
@@ -72,6 +84,8 @@ def main() -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{options.name}.json").write_text(json.dumps(outcome, indent=1) + "\n")
     (RESULTS / f"{options.name}.md").write_text(text)
+    if options.report:
+        REPORT.write_text(_INTRODUCTION + text)
 
 
 def run_apart(threads: str) -> dict[str, Any]:
