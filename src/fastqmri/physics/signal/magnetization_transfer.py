@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+from abc import abstractmethod
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -77,9 +78,9 @@ class _TwoPools(SignalModel):
     Steady states of short repetition times are quotients of small differences: all is computed in double precision.
     """
 
+    @abstractmethod
     def _formula(self, *rows: Quantity) -> Quantity:
         """Signal per unit amplitude, (contrast, *voxels), of the rows (1, *voxels) behind it."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Signal (contrast, *voxels)."""
