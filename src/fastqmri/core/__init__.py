@@ -30,7 +30,7 @@ from fastqmri.core.magnetization_transfer import (
     BalancedMagnetizationTransfer,
     QuantitativeMagnetizationTransfer,
 )
-from fastqmri.core.measurement import Measurement
+from fastqmri.core.measurement import Encoding, Measurement
 from fastqmri.core.parameters import NOT_ESTIMATED, Flag, Parameter, ParameterMap, ParameterMaps
 from fastqmri.core.pulsed_gradient import PulsedGradient
 from fastqmri.core.refocusing import RefocusingTrain
@@ -50,6 +50,7 @@ __all__ = [
     "DataError",
     "DiffusionWeighted",
     "DoubleAngle",
+    "Encoding",
     "Estimator",
     "FastqmriError",
     "FileError",

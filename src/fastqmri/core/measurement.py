@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,12 +13,30 @@ from fastqmri.core.acquisition import Acquisition
 from fastqmri.core.errors import DataError, ShapeError
 
 
+class Encoding(Protocol):
+    """What k-space is of images: a linear operator that knows its voxels."""
+
+    domain: tuple[int, ...] | None
+    """Shape of the voxel axes of the images."""
+    range: tuple[int, ...] | None
+    """Shape of the last axes of k-space, coils first."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """k-space (contrast, coil, *samples) of images (contrast, *voxels)."""
+        ...
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Images (contrast, *voxels) of k-space (contrast, coil, *samples)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Measurement:
-    """Contrast images, the acquisition that made them, and what else is known of the voxels.
+    """Contrast images or their k-space, the acquisition that made them, and what else is known of the voxels.
 
     Attributes:
-        data: (contrast, *voxels), real (magnitude or signed) or complex.
+        data: (contrast, *voxels) images, real (magnitude or signed) or complex; with an encoding
+            (contrast, coil, *samples) complex k-space.
         acquisition: what the scanner was told.
         mask: (*voxels) bool; voxels outside are not estimated. None takes all.
         known: parameter name -> (*voxels) map of a quantity measured elsewhere (``B1``, fraction of nominal).
@@ -26,10 +45,11 @@ class Measurement:
         saturation: value at and above which samples are clipped; None lets the estimator find it,
             infinity says that nothing is clipped.
         affine: (4, 4) voxel to world in mm, or None.
+        encoding: E, for k-space; None for images.
 
     Raises:
-        ShapeError: contrasts, mask or maps that do not match.
-        DataError: an empty mask, or data without a single finite value.
+        ShapeError: contrasts, mask, maps or k-space that do not match.
+        DataError: an empty mask, data without a single finite value, or k-space that isn't complex.
     """
 
     data: Tensor
@@ -39,6 +59,7 @@ class Measurement:
     noise: float | None = None
     saturation: float | None = None
     affine: Tensor | None = None
+    encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
         contrasts = self.acquisition.contrasts
@@ -49,6 +70,8 @@ class Measurement:
                 f"the first axis must hold the {contrasts} contrasts that the acquisition lists.",
                 "Check that every image has its parameter (flip angle, echo time, …) and the reverse.",
             )
+        if self.encoding is not None:
+            self._check_samples(self.encoding)
         maps = dict(self.known) if self.mask is None else {"mask": self.mask, **self.known}
         for name, array in maps.items():
             if tuple(array.shape) != self.voxels:
@@ -66,7 +89,24 @@ class Measurement:
                 "Check the conversion of the images.",
             )
 
+    def _check_samples(self, encoding: Encoding) -> None:
+        if not self.data.is_complex():
+            raise DataError(
+                f"real k-space of {self.data.dtype}", "k-space is complex.", "Give real and imaginary parts."
+            )
+        wanted = encoding.range
+        if wanted is not None and tuple(self.data.shape[1:]) != wanted:
+            raise ShapeError(
+                f"k-space of shape {tuple(self.data.shape)} for an encoding that gives (contrast, "
+                f"{', '.join(map(str, wanted))})",
+                "coils and samples must be those of the encoding.",
+                "Check the number of coils of the sensitivities, and the matrix.",
+            )
+
     @property
     def voxels(self) -> tuple[int, ...]:
         """Shape of the voxel axes."""
-        return tuple(self.data.shape[1:])
+        if self.encoding is None:
+            return tuple(self.data.shape[1:])
+        assert self.encoding.domain is not None
+        return self.encoding.domain

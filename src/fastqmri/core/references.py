@@ -8,6 +8,17 @@ from collections.abc import Iterable
 from fastqmri.core.errors import UnknownNameError
 
 REFERENCES: dict[str, str] = {
+    "pruessmann2001": """\
+@article{pruessmann2001,
+  author  = {Pruessmann, Klaas P. and Weiger, Markus and B{\\"o}rnert, Peter and Boesiger, Peter},
+  title   = {Advances in sensitivity encoding with arbitrary k-space trajectories},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {46},
+  number  = {4},
+  pages   = {638--651},
+  year    = {2001},
+  doi     = {10.1002/mrm.1241}
+}""",
     "cohencest2018": """\
 @article{cohencest2018,
   author  = {Cohen, Ouri and Huang, Shuning and McMahon, Michael T. and Rosen, Matthew S. and

@@ -146,6 +146,12 @@ class Voxelwise:
         work.store(index, part, solution)
 
     def _check(self, measurement: Measurement) -> None:
+        if measurement.encoding is not None:
+            raise DataError(
+                "k-space for a voxel-wise estimator",
+                "it maps images.",
+                "Reconstruct images first (estimators.reconstruction), or map k-space by a model-based method.",
+            )
         if measurement.acquisition != self.model.acquisition:
             raise AcquisitionError(
                 f"a measurement made with {measurement.acquisition!r}",

@@ -1,0 +1,118 @@
+"""Images from k-space, and estimators that map them afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from fastqmri.core import DataError, Encoding, Estimator, Measurement, ParameterMaps
+from fastqmri.physics.encoding import LinearOperator
+from fastqmri.solvers.conjugate_gradient import conjugate_gradient
+
+Progress = Callable[[int, int], None]
+
+
+class ImageReconstruction(Protocol):
+    """An image stage: k-space in, complex contrast images out."""
+
+    name: str
+    """For ``--method`` and the records."""
+    references: tuple[str, ...]
+    """Bibliography keys."""
+
+    def reconstruct(self, measurement: Measurement, *, progress: Progress | None = None) -> Tensor:
+        """Complex images (contrast, *voxels) of a measurement with an encoding."""
+        ...
+
+
+def encoding_of(measurement: Measurement) -> LinearOperator:
+    """E of a measurement.
+
+    Raises:
+        DataError: it holds images.
+    """
+    encoding: Encoding | None = measurement.encoding
+    if encoding is None:
+        raise DataError(
+            "images for a reconstruction", "it starts from k-space.", "Give a measurement with an encoding."
+        )
+    assert isinstance(encoding, LinearOperator)
+    return encoding
+
+
+@dataclass(frozen=True)
+class ZeroFilled:
+    """What was not measured counts as zero: E^H y, scaled so that a fully sampled scan comes out right."""
+
+    name: str = "zero-filled"
+    references: tuple[str, ...] = ()
+
+    def reconstruct(self, measurement: Measurement, *, progress: Progress | None = None) -> Tensor:
+        """Complex images (contrast, *voxels)."""
+        return encoding_of(measurement).adjoint(measurement.data)
+
+
+@dataclass(frozen=True)
+class ConjugateGradientSense:
+    """min ||E ρ - y||² + λ ||ρ||² by conjugate gradients, contrast by contrast.
+
+    Source: Pruessmann 2001.
+
+    Attributes:
+        regularisation: λ, relative to the largest eigenvalue of E^H E, which is about one.
+        iterations: at most.
+        tolerance: relative residual to stop at.
+    """
+
+    regularisation: float = 1e-3
+    iterations: int = 30
+    tolerance: float = 1e-4
+    name: str = "cg-sense"
+    references: tuple[str, ...] = ("pruessmann2001",)
+
+    def reconstruct(self, measurement: Measurement, *, progress: Progress | None = None) -> Tensor:
+        """Complex images (contrast, *voxels)."""
+        encoding = encoding_of(measurement)
+        return conjugate_gradient(
+            encoding.gram + self.regularisation,
+            encoding.adjoint(measurement.data),
+            iterations=self.iterations,
+            tolerance=self.tolerance,
+            dimensions=len(measurement.voxels),
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True)
+class TwoStep:
+    """Images first, then a map of them. An `Estimator`.
+
+    Attributes:
+        images: the image stage.
+        mapping: estimates from images.
+        complex_valued: whether ``mapping`` wants complex images; magnitudes are taken if not.
+        progress: of the image stage, called with (done, in all).
+    """
+
+    images: ImageReconstruction
+    mapping: Estimator
+    complex_valued: bool = False
+    progress: Progress | None = None
+
+    def estimate(self, measurement: Measurement) -> ParameterMaps:
+        """Estimate from k-space, or from images as they are.
+
+        Noise is found in the images: undersampling spreads that of k-space unevenly, and adds what was not measured.
+        """
+        return self.mapping.estimate(self.reconstructed(measurement))
+
+    def reconstructed(self, measurement: Measurement) -> Measurement:
+        """The same measurement as contrast images."""
+        images = self.images.reconstruct(measurement, progress=self.progress)
+        return dataclasses.replace(
+            measurement, data=images if self.complex_valued else images.abs(), encoding=None, noise=None
+        )

@@ -1,0 +1,21 @@
+"""E: coils, Fourier transforms, sampling, off-resonance, as operators with their adjoints."""
+
+from fastqmri.physics.encoding.cartesian import CartesianEncoding, Sampling
+from fastqmri.physics.encoding.coils import Sensitivities, synthetic_sensitivities
+from fastqmri.physics.encoding.fourier import Fourier
+from fastqmri.physics.encoding.operator import AdjointAsBackward, Identity, LinearOperator, Zero, stack
+from fastqmri.physics.encoding.sampling import variable_density_lines
+
+__all__ = [
+    "AdjointAsBackward",
+    "CartesianEncoding",
+    "Fourier",
+    "Identity",
+    "LinearOperator",
+    "Sampling",
+    "Sensitivities",
+    "Zero",
+    "stack",
+    "synthetic_sensitivities",
+    "variable_density_lines",
+]

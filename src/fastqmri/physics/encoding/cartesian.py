@@ -1,0 +1,141 @@
+"""Cartesian acquisitions: coils, Fourier transform and sampling as one operator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastqmri.core import ShapeError
+from fastqmri.physics.encoding.coils import Sensitivities
+from fastqmri.physics.encoding.fourier import Fourier
+from fastqmri.physics.encoding.operator import LinearOperator
+
+
+class Sampling(LinearOperator):
+    """Keeps the samples that were measured and sets the others to zero.
+
+    Args:
+        mask: (contrast or 1, 1, *k-space), bool; axes of length 1 count for all.
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask.bool())
+
+    mask: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` (..., contrast, coil, *k-space), zero where nothing was measured."""
+        return x * self.mask
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """The same."""
+        return self(y)
+
+    @property
+    def H(self) -> LinearOperator:
+        """Itself."""
+        return self
+
+    @property
+    def gram(self) -> LinearOperator:
+        """Itself: a projection."""
+        return self
+
+
+class CartesianEncoding(LinearOperator):
+    """E of a Cartesian scan: y = M F C ρ, (..., contrast, *voxels) -> (..., contrast, coil, *voxels).
+
+    Its Gram operator leaves out the Fourier transform along axes that are sampled alike everywhere, in which it is
+    undone, and all centring.
+
+    Source: Pruessmann 2001, with the centred orthonormal transform of `Fourier`.
+
+    Args:
+        sensitivities: (coil, *voxels) complex, or (contrast, coil, *voxels).
+        mask: (contrast or 1, *voxels) bool, which samples were measured; axes of length 1 count for all.
+
+    Raises:
+        ShapeError: a mask of another matrix than the sensitivities.
+    """
+
+    def __init__(self, sensitivities: Tensor, mask: Tensor) -> None:
+        super().__init__()
+        dimensions = mask.ndim - 1
+        voxels = tuple(sensitivities.shape[-dimensions:])
+        if any(side not in (1, own) for side, own in zip(mask.shape[1:], voxels, strict=True)):
+            raise ShapeError(
+                f"a sampling mask of {tuple(mask.shape[1:])} for coil sensitivities of {voxels}",
+                "both must be of one matrix.",
+                "Give coil maps of the k-space's own matrix.",
+            )
+        self.coils = Sensitivities(sensitivities, dimensions)
+        self.fourier = Fourier(dimensions)
+        self.sampling = Sampling(mask[:, None])
+        self.domain = voxels
+        self.range = (int(sensitivities.shape[-dimensions - 1]), *voxels)
+
+    @property
+    def mask(self) -> Tensor:
+        """(contrast or 1, *voxels) bool; axes of length 1 count for all."""
+        return self.sampling.mask[:, 0]
+
+    @property
+    def sensitivities(self) -> Tensor:
+        """(coil, *voxels), or (contrast, coil, *voxels)."""
+        return self.coils.maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """k-space (..., contrast, coil, *voxels) of images (..., contrast, *voxels)."""
+        return self.sampling(self.fourier(self.coils(x)))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Images (..., contrast, *voxels) of k-space (..., contrast, coil, *voxels)."""
+        return self.coils.adjoint(self.fourier.adjoint(self.sampling(y)))
+
+    @property
+    def gram(self) -> LinearOperator:
+        """E^H E in one piece."""
+        return _CartesianGram(self)
+
+
+class _CartesianGram(LinearOperator):
+    """Σ_c C_c^* F^H M F C_c along those axes that the mask tells apart."""
+
+    def __init__(self, encoding: CartesianEncoding) -> None:
+        super().__init__()
+        mask = encoding.sampling.mask
+        first = -len(encoding.domain)  # type: ignore[arg-type]
+        self.axes = tuple(a for a in range(first, 0) if _varies(mask, a))
+        for axis in range(first, 0):
+            if axis not in self.axes:
+                mask = mask.narrow(axis, 0, 1)
+        self.coils = encoding.coils
+        self.domain = self.range = encoding.domain
+        # where the image's middle lies is only a phase in k-space, the same for F and its adjoint
+        self.register_buffer("mask", torch.fft.ifftshift(mask, self.axes) if self.axes else mask)
+
+    mask: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., contrast, *voxels) -> (..., contrast, *voxels)."""
+        coils = self.coils(x)
+        if self.axes:
+            coils = torch.fft.ifftn(torch.fft.fftn(coils, dim=self.axes) * self.mask, dim=self.axes)
+        else:
+            coils = coils * self.mask
+        return self.coils.adjoint(coils)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """The same."""
+        return self(y)
+
+    @property
+    def H(self) -> LinearOperator:
+        """Itself."""
+        return self
+
+
+def _varies(mask: Tensor, axis: int) -> bool:
+    """Whether the mask differs along an axis."""
+    return not bool((mask == mask.narrow(axis, 0, 1)).all())
