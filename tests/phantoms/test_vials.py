@@ -8,13 +8,13 @@ import torch
 
 from fastqmri.core import MultiEchoGradientEcho, MultiEchoSpinEcho, ShapeError
 from fastqmri.estimators import CATALOGUE
-from fastqmri.phantoms import LEAST_SIDE, VIALS, Phantom, typical_acquisition, vials
+from fastqmri.phantoms import LEAST_SIDE, VIALS, VialScan, typical_acquisition, vials
 from fastqmri.physics.signal import ComplexGradientEcho, ExponentialDecay
 
 SHAPE = (40, 37, 2)
 
 
-def draw(name: str, seed: int = 1, **options: object) -> Phantom:
+def draw(name: str, seed: int = 1, **options: object) -> VialScan:
     entry = CATALOGUE[name]
     model = entry.build(typical_acquisition(entry.acquisition, entry.name))
     return vials(model, torch.Generator().manual_seed(seed), shape=SHAPE, **options)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import Measurement, Parameter, ShapeError
+from fastqmri.phantoms.noise import add_noise
 from fastqmri.physics.signal import DiffusionTensor, SignalModel
 from fastqmri.physics.signal.diffusion import TENSOR_ELEMENTS
 
@@ -18,7 +19,7 @@ LEAST_SIDE = 24
 
 
 @dataclass(frozen=True)
-class Phantom:
+class VialScan:
     """Simulated images and the truth behind them.
 
     Attributes:
@@ -41,7 +42,7 @@ def vials(
     shape: tuple[int, int, int] = (96, 96, 5),
     snr: float = 50.0,
     rician: bool = True,
-) -> Phantom:
+) -> VialScan:
     """Draw a phantom and measure it.
 
     Every vial gets its parameters from the model's priors, spread evenly (on a logarithmic scale where a
@@ -82,7 +83,7 @@ def vials(
     signal = model.forward(safe) * inside
     peaks = torch.stack([signal.abs()[:, labels == v].amax() for v in range(1, VIALS + 1)])
     noise = float(peaks.median()) / snr
-    noisy = _add_noise(signal, noise, rician and model.non_negative, generator)
+    noisy = add_noise(signal, noise, rician and model.non_negative, generator)
     measurement = Measurement(
         noisy.to(torch.complex64 if noisy.is_complex() else torch.float32),
         model.acquisition,
@@ -90,7 +91,7 @@ def vials(
         known=known,
         affine=torch.eye(4, dtype=torch.float64),
     )
-    return Phantom(measurement, truth * inside, labels, noise)
+    return VialScan(measurement, truth * inside, labels, noise)
 
 
 def _labels(shape: tuple[int, int, int]) -> Tensor:
@@ -143,14 +144,3 @@ def _smooth_field(shape: tuple[int, int, int]) -> Tensor:
     )
     field = 1 + 0.15 * torch.cos(1.5 * x) * torch.cos(1.2 * y) - 0.05 * x
     return field[:, :, None].expand(shape).contiguous()
-
-
-def _add_noise(signal: Tensor, noise: float, rician: bool, generator: torch.Generator) -> Tensor:
-    def draw() -> Tensor:
-        return noise * torch.randn(signal.shape, dtype=torch.float64, generator=generator)
-
-    if signal.is_complex():
-        return signal + torch.complex(draw(), draw())
-    if rician:
-        return torch.hypot(signal + draw(), draw())
-    return signal + draw()
