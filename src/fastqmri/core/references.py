@@ -8,6 +8,155 @@ from collections.abc import Iterable
 from fastqmri.core.errors import UnknownNameError
 
 REFERENCES: dict[str, str] = {
+    "beck2009": """\
+@article{beck2009,
+  author  = {Beck, Amir and Teboulle, Marc},
+  title   = {A fast iterative shrinkage-thresholding algorithm for linear inverse problems},
+  journal = {SIAM Journal on Imaging Sciences},
+  volume  = {2},
+  number  = {1},
+  pages   = {183--202},
+  year    = {2009},
+  doi     = {10.1137/080716542}
+}""",
+    "bondell2008": """\
+@article{bondell2008,
+  author  = {Bondell, Howard D. and Reich, Brian J.},
+  title   = {Simultaneous regression shrinkage, variable selection, and supervised clustering of predictors with
+             {OSCAR}},
+  journal = {Biometrics},
+  volume  = {64},
+  number  = {1},
+  pages   = {115--123},
+  year    = {2008},
+  doi     = {10.1111/j.1541-0420.2007.00843.x}
+}""",
+    "cai2010": """\
+@article{cai2010,
+  author  = {Cai, Jian-Feng and Cand{\\`e}s, Emmanuel J. and Shen, Zuowei},
+  title   = {A singular value thresholding algorithm for matrix completion},
+  journal = {SIAM Journal on Optimization},
+  volume  = {20},
+  number  = {4},
+  pages   = {1956--1982},
+  year    = {2010},
+  doi     = {10.1137/080738970}
+}""",
+    "condat2013": """\
+@article{condat2013,
+  author  = {Condat, Laurent},
+  title   = {A primal-dual splitting method for convex optimization involving {Lipschitzian}, proximable and
+             linear composite terms},
+  journal = {Journal of Optimization Theory and Applications},
+  volume  = {158},
+  number  = {2},
+  pages   = {460--479},
+  year    = {2013},
+  doi     = {10.1007/s10957-012-0245-9}
+}""",
+    "lustig2007": """\
+@article{lustig2007,
+  author  = {Lustig, Michael and Donoho, David and Pauly, John M.},
+  title   = {Sparse {MRI}: The application of compressed sensing for rapid {MR} imaging},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {58},
+  number  = {6},
+  pages   = {1182--1195},
+  year    = {2007},
+  doi     = {10.1002/mrm.21391}
+}""",
+    "block2007": """\
+@article{block2007,
+  author  = {Block, Kai Tobias and Uecker, Martin and Frahm, Jens},
+  title   = {Undersampled radial {MRI} with multiple coils. {Iterative} image reconstruction using a total
+             variation constraint},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {57},
+  number  = {6},
+  pages   = {1086--1098},
+  year    = {2007},
+  doi     = {10.1002/mrm.21236}
+}""",
+    "zhang2015": """\
+@article{zhang2015,
+  author  = {Zhang, Tao and Pauly, John M. and Levesque, Ives R.},
+  title   = {Accelerating parameter mapping with a locally low rank constraint},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {73},
+  number  = {2},
+  pages   = {655--661},
+  year    = {2015},
+  doi     = {10.1002/mrm.25161}
+}""",
+    "tamir2017": """\
+@article{tamir2017,
+  author  = {Tamir, Jonathan I. and Uecker, Martin and Chen, Weitian and Lai, Peng and Alley, Marcus T. and
+             Vasanawala, Shreyas S. and Lustig, Michael},
+  title   = {T2 shuffling: Sharp, multicontrast, volumetric fast spin-echo imaging},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {77},
+  number  = {1},
+  pages   = {180--195},
+  year    = {2017},
+  doi     = {10.1002/mrm.26102}
+}""",
+    "peng2016": """\
+@article{peng2016,
+  author  = {Peng, Xi and Ying, Leslie and Liu, Yuanyuan and Yuan, Jing and Liu, Xin and Liang, Dong},
+  title   = {Accelerated exponential parameterization of {T2} relaxation with model-driven low rank and sparsity
+             priors ({MORASA})},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {76},
+  number  = {6},
+  pages   = {1865--1878},
+  year    = {2016},
+  doi     = {10.1002/mrm.26083}
+}""",
+    "simon2013": """\
+@article{simon2013,
+  author  = {Simon, Noah and Friedman, Jerome and Hastie, Trevor and Tibshirani, Robert},
+  title   = {A sparse-group lasso},
+  journal = {Journal of Computational and Graphical Statistics},
+  volume  = {22},
+  number  = {2},
+  pages   = {231--245},
+  year    = {2013},
+  doi     = {10.1080/10618600.2012.681250}
+}""",
+    "yuan2006": """\
+@article{yuan2006,
+  author  = {Yuan, Ming and Lin, Yi},
+  title   = {Model selection and estimation in regression with grouped variables},
+  journal = {Journal of the Royal Statistical Society: Series B},
+  volume  = {68},
+  number  = {1},
+  pages   = {49--67},
+  year    = {2006},
+  doi     = {10.1111/j.1467-9868.2005.00532.x}
+}""",
+    "aharon2006": """\
+@article{aharon2006,
+  author  = {Aharon, Michal and Elad, Michael and Bruckstein, Alfred},
+  title   = {{K-SVD}: An algorithm for designing overcomplete dictionaries for sparse representation},
+  journal = {IEEE Transactions on Signal Processing},
+  volume  = {54},
+  number  = {11},
+  pages   = {4311--4322},
+  year    = {2006},
+  doi     = {10.1109/TSP.2006.881199}
+}""",
+    "elgueddari2021": """\
+@article{elgueddari2021,
+  author  = {El Gueddari, Loubna and Giliyar Radhakrishna, Chaithya and Chouzenoux, Emilie and Ciuciu, Philippe},
+  title   = {Calibration-less multi-coil compressed sensing magnetic resonance image reconstruction based on
+             {OSCAR} regularization},
+  journal = {Journal of Imaging},
+  volume  = {7},
+  number  = {3},
+  pages   = {58},
+  year    = {2021},
+  doi     = {10.3390/jimaging7030058}
+}""",
     "pruessmann2001": """\
 @article{pruessmann2001,
   author  = {Pruessmann, Klaas P. and Weiger, Markus and B{\\"o}rnert, Peter and Boesiger, Peter},

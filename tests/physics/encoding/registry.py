@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from physics.encoding.cases import cartesian
+from physics.encoding.cases import cartesian, sparsity
 
-_FAMILIES = (cartesian,)
+_FAMILIES = (cartesian, sparsity)
 CASES = tuple(case for family in _FAMILIES for case in family.CASES)

@@ -5,15 +5,18 @@ from fastqmri.physics.encoding.coils import Sensitivities, synthetic_sensitiviti
 from fastqmri.physics.encoding.fourier import Fourier
 from fastqmri.physics.encoding.operator import AdjointAsBackward, Identity, LinearOperator, Zero, stack
 from fastqmri.physics.encoding.sampling import variable_density_lines
+from fastqmri.physics.encoding.sparsity import FiniteDifferences, Wavelets
 
 __all__ = [
     "AdjointAsBackward",
     "CartesianEncoding",
+    "FiniteDifferences",
     "Fourier",
     "Identity",
     "LinearOperator",
     "Sampling",
     "Sensitivities",
+    "Wavelets",
     "Zero",
     "stack",
     "synthetic_sensitivities",
