@@ -953,6 +953,109 @@ REFERENCES: dict[str, str] = {
   year    = {1989},
   doi     = {10.1016/0022-2364(89)90011-5}
 }""",
+    "barnett2019": """\
+@article{barnett2019,
+  author  = {Barnett, Alexander H. and Magland, Jeremy and af Klinteberg, Ludvig},
+  title   = {A parallel nonuniform fast {Fourier} transform library based on an ``exponential of semicircle''
+             kernel},
+  journal = {SIAM Journal on Scientific Computing},
+  volume  = {41},
+  number  = {5},
+  pages   = {C479--C504},
+  year    = {2019},
+  doi     = {10.1137/18M120885X}
+}""",
+    "fessler2005": """\
+@article{fessler2005,
+  author  = {Fessler, Jeffrey A. and Lee, Sangwoo and Olafsson, Valur T. and Shi, Hugo R. and Noll, Douglas C.},
+  title   = {Toeplitz-based iterative image reconstruction for {MRI} with correction for magnetic field
+             inhomogeneity},
+  journal = {IEEE Transactions on Signal Processing},
+  volume  = {53},
+  number  = {9},
+  pages   = {3393--3402},
+  year    = {2005},
+  doi     = {10.1109/TSP.2005.853152}
+}""",
+    "sutton2003": """\
+@article{sutton2003,
+  author  = {Sutton, Bradley P. and Noll, Douglas C. and Fessler, Jeffrey A.},
+  title   = {Fast, iterative image reconstruction for {MRI} in the presence of field inhomogeneities},
+  journal = {IEEE Transactions on Medical Imaging},
+  volume  = {22},
+  number  = {2},
+  pages   = {178--188},
+  year    = {2003},
+  doi     = {10.1109/TMI.2002.808360}
+}""",
+    "pipe1999": """\
+@article{pipe1999,
+  author  = {Pipe, James G. and Menon, Padmanabhan},
+  title   = {Sampling density compensation in {MRI}: rationale and an iterative numerical solution},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {41},
+  number  = {1},
+  pages   = {179--186},
+  year    = {1999},
+  doi     = {10.1002/(SICI)1522-2594(199901)41:1<179::AID-MRM25>3.0.CO;2-V}
+}""",
+    "winkelmann2007": """\
+@article{winkelmann2007,
+  author  = {Winkelmann, Stefanie and Schaeffter, Tobias and Koehler, Thomas and Eggers, Holger and Doessel, Olaf},
+  title   = {An optimal radial profile order based on the golden ratio for time-resolved {MRI}},
+  journal = {IEEE Transactions on Medical Imaging},
+  volume  = {26},
+  number  = {1},
+  pages   = {68--76},
+  year    = {2007},
+  doi     = {10.1109/TMI.2006.885337}
+}""",
+    "wundrak2016": """\
+@article{wundrak2016,
+  author  = {Wundrak, Stefan and Paul, Jan and Ulrici, Johannes and Hell, Erich and Geibel, Margrit-Ann and
+             Bernhardt, Peter and Rottbauer, Wolfgang and Rasche, Volker},
+  title   = {Golden ratio sparse {MRI} using tiny golden angles},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {75},
+  number  = {6},
+  pages   = {2372--2378},
+  year    = {2016},
+  doi     = {10.1002/mrm.25831}
+}""",
+    "chan2009": """\
+@article{chan2009,
+  author  = {Chan, Rachel W. and Ramsay, Elizabeth A. and Cunningham, Charles H. and Plewes, Donald B.},
+  title   = {Temporal stability of adaptive {3D} radial {MRI} using multidimensional golden means},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {61},
+  number  = {2},
+  pages   = {354--363},
+  year    = {2009},
+  doi     = {10.1002/mrm.21837}
+}""",
+    "rasche1999": """\
+@article{rasche1999,
+  author  = {Rasche, Volker and Proksa, Roland and Sinkus, Ralph and B{\\"o}rnert, Peter and Eggers, Holger},
+  title   = {Resampling of data between arbitrary grids using convolution interpolation},
+  journal = {IEEE Transactions on Medical Imaging},
+  volume  = {18},
+  number  = {5},
+  pages   = {385--392},
+  year    = {1999},
+  doi     = {10.1109/42.774166}
+}""",
+    "wang2022": """\
+@article{wang2022,
+  author  = {Wang, Guanhua and Luo, Tianrui and Nielsen, Jon-Fredrik and Noll, Douglas C. and Fessler, Jeffrey A.},
+  title   = {{B}-spline parameterized joint optimization of reconstruction and k-space trajectories ({BJORK}) for
+             accelerated {2D} {MRI}},
+  journal = {IEEE Transactions on Medical Imaging},
+  volume  = {41},
+  number  = {9},
+  pages   = {2318--2330},
+  year    = {2022},
+  doi     = {10.1109/TMI.2022.3161875}
+}""",
 }
 """Key -> BibTeX entry (UTF-8); keys are first author and year."""
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from physics.encoding.cases import cartesian, sparsity
+from physics.encoding.cases import (
+    cartesian,
+    non_cartesian,
+    sparsity,
+)
 
-_FAMILIES = (cartesian, sparsity)
+_FAMILIES = (
+    cartesian,
+    non_cartesian,
+    sparsity,
+)
 CASES = tuple(case for family in _FAMILIES for case in family.CASES)

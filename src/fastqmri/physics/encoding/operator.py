@@ -222,8 +222,8 @@ class Composition(LinearOperator):
                     "Build both for the same matrix.",
                 )
         self.outer, self.inner = outer, inner
-        self.domain = inner.domain
-        self.range = outer.range
+        self.domain = _before(inner.range, inner.domain, outer.domain)
+        self.range = _before(outer.domain, outer.range, inner.range)
 
     def forward(self, x: Tensor) -> Tensor:
         """``outer(inner(x))``."""
@@ -237,6 +237,15 @@ class Composition(LinearOperator):
     def gram(self) -> LinearOperator:
         """The Gram operator of ``outer`` between ``inner`` and its adjoint."""
         return self.inner.H @ self.outer.gram @ self.inner
+
+
+def _before(
+    known: tuple[int, ...] | None, own: tuple[int, ...] | None, longer: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
+    """``own``, behind those axes that ``longer`` has before ``known``: an operator leaves them alone."""
+    if known is None or own is None or longer is None or len(longer) <= len(known):
+        return own
+    return longer[: len(longer) - len(known)] + own
 
 
 class Sum(LinearOperator):
