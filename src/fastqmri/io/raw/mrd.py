@@ -1,0 +1,538 @@
+"""ISMRMRD (MRD) files: k-space in HDF5, with a header in XML."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fastqmri.core import FileError, UnknownNameError
+from fastqmri.io.raw.assembly import Integers, Readouts, gather, sampled
+from fastqmri.io.raw.packages import needed
+from fastqmri.io.raw.scan import LazySlices, RawScan
+from fastqmri.io.raw.trajectories import in_radians
+
+CONTRAST_AXES = ("contrast", "set", "repetition", "phase")
+_NOISE, _CALIBRATION, _BOTH, _REVERSE = 19, 20, 21, 22
+_SKIPPED = {
+    23: "navigator",
+    24: "phase-correction",
+    26: "feedback",
+    27: "dummy",
+    28: "feedback",
+    29: "surface-coil-correction",
+    30: "phase-stabilisation reference",
+    31: "phase-stabilisation",
+}
+_HARMLESS = (*range(1, 19), _BOTH, _REVERSE, 25)
+_COMPRESSED = range(53, 57)
+_USER = range(57, 65)
+
+
+def read_mrd(
+    path: str | Path,
+    *,
+    contrast_axis: str | None = None,
+    trajectory_unit: str | None = None,
+    dataset: str = "dataset",
+) -> RawScan:
+    """An ISMRMRD file. k-space stays on the disk until a slice is asked for.
+
+    Oversampling along the readout of Cartesian scans is removed, repeated readouts are averaged, noise scans become
+    ``noise``, calibration lines that are no part of the image become ``calibration``; what else isn't an image is left
+    out, and said in ``notes``.
+
+    Args:
+        path: of the file.
+        contrast_axis: the counter that numbers the contrasts, ``"contrast"``, ``"set"``, ``"repetition"`` or
+            ``"phase"``, or several joined by ``+``, the first slowest. None takes the one that varies.
+        trajectory_unit: see `in_radians`; None guesses from the largest value.
+        dataset: group in the HDF5 file.
+
+    Raises:
+        FileError: no such file, not ISMRMRD, cut short, flags unknown, contrasts not told apart or without data.
+        ShapeError: readouts of different numbers of coils.
+        UnknownNameError: no such counter.
+    """
+    path = Path(path)
+    with opened(path) as file:
+        if dataset not in file or "xml" not in file[dataset] or "data" not in file[dataset]:
+            raise FileError(
+                f"{path}: HDF5 with {', '.join(sorted(file)) or 'nothing in it'}",
+                f"an ISMRMRD file has {dataset}/xml and {dataset}/data.",
+                "Name the group it is in, or convert the scan to ISMRMRD.",
+            )
+        header = parse_header(file[dataset]["xml"][0], path)
+        table = file[dataset]["data"]
+        heads = np.asarray(table.fields("head")[...])
+    notes: list[str] = []
+    kinds = _sorted_by_kind(heads["flags"], path, notes)
+    image = np.flatnonzero(kinds == _IMAGE)
+    if not len(image):
+        raise FileError(
+            f"{path}: {len(heads)} readouts, none of them of an image",
+            "noise, navigators and calibration alone make no image.",
+            "Give the file of the measurement itself.",
+        )
+    source = _Source(path, dataset)
+    contrast, names = _contrasts(heads["idx"], image, contrast_axis, header, path)
+    notes += names
+    space = np.unique(heads["encoding_space_ref"][image])
+    if len(space) > 1:
+        raise FileError(
+            f"{path}: image readouts of encoding spaces {', '.join(map(str, space))}",
+            "they have different matrices, which one scan can't have.",
+            "Write one file for each encoding space.",
+        )
+    encoding = header.encoding[int(space[0])]
+    slices = np.unique(heads["idx"]["slice"][image], return_inverse=True)
+    noise = _noise(source, heads, kinds, image, notes)
+    common: dict[str, Any] = {"noise": noise, **sequence_of(header)}
+    affine = _affine(heads, image, encoding, len(slices[0]))
+    if (
+        encoding.trajectory.value in ("cartesian", "epi")
+        and not (heads["trajectory_dimensions"][image] > 0).any()
+    ):
+        return _cartesian(source, heads, kinds, image, contrast, slices, encoding, notes, affine, common)
+    return _elsewhere(
+        source, heads, image, contrast, slices, encoding, trajectory_unit, notes, affine, common
+    )
+
+
+_IMAGE, _IS_NOISE, _IS_CALIBRATION, _OTHER = 0, 1, 2, 3
+
+
+def _sorted_by_kind(flags: NDArray[np.uint64], path: Path, notes: list[str]) -> Integers:
+    """Of each readout: image, noise, calibration alone, or something else."""
+
+    def has(number: int) -> NDArray[np.bool_]:
+        return (flags >> np.uint64(number - 1)) & np.uint64(1) != 0
+
+    known = {*_HARMLESS, _NOISE, _CALIBRATION, *_SKIPPED, *_COMPRESSED, *_USER}
+    unknown = [number for number in range(1, 65) if number not in known and has(number).any()]
+    if unknown:
+        raise FileError(
+            f"{path}: acquisition flags {', '.join(map(str, unknown))} (counted from 1)",
+            "ISMRMRD defines no such flags, so it isn't known what these readouts are.",
+            "Clear the flags if the readouts are images, or drop the readouts.",
+        )
+    packed = [number for number in _COMPRESSED if has(number).any()]
+    if packed:
+        raise FileError(
+            f"{path}: readouts flagged as compressed (ACQ_COMPRESSION{packed[0] - 52})",
+            "compressed samples can't be read here.",
+            "Write the file without compression.",
+        )
+    kinds = np.full(len(flags), _IMAGE, np.int64)
+    kinds[has(_CALIBRATION) & ~has(_BOTH)] = _IS_CALIBRATION
+    for number, name in _SKIPPED.items():
+        found = has(number)
+        if found.any():
+            kinds[found] = _OTHER
+            notes.append(f"{int(found.sum())} {name} readouts left out")
+    kinds[has(_NOISE)] = _IS_NOISE
+    users = [number - 56 for number in _USER if has(number).any()]
+    if users:
+        notes.append(f"readouts with user flags {', '.join(map(str, users))} taken like others")
+    return kinds
+
+
+def _contrasts(
+    counters: NDArray[Any], image: Integers, axis: str | None, header: Any, path: Path
+) -> tuple[Integers, list[str]]:
+    """The contrast of each image readout, counted from 0."""
+    varying = [name for name in CONTRAST_AXES if len(np.unique(counters[name][image])) > 1]
+    chosen = axis.split("+") if axis else varying
+    strange = [name for name in chosen if name not in CONTRAST_AXES]
+    if strange:
+        raise UnknownNameError(
+            f"contrast axis {axis!r}",
+            f"the counters of ISMRMRD that can number contrasts are {', '.join(CONTRAST_AXES)}.",
+            "Name one of them, or several joined by +.",
+        )
+    extent = {name: int(counters[name][image].max()) + 1 for name in CONTRAST_AXES}
+    if (axis is None and len(varying) > 1) or (set(varying) - set(chosen)):
+        told = ", ".join(f"{name} (0 to {extent[name] - 1})" for name in varying)
+        raise FileError(
+            f"{path}: the counters {told} vary",
+            "it isn't clear which of them numbers the contrasts.",
+            f"Say so: contrast_axis={varying[0]!r}, or all of them: contrast_axis={'+'.join(varying)!r}.",
+        )
+    number = np.zeros(len(image), np.int64)
+    promised = 1
+    limits = _limits(header, 0)
+    for name in chosen:
+        limit = getattr(limits, name, None)
+        size = max(extent[name], int(limit.maximum) + 1 if limit is not None else 0)
+        number = number * size + counters[name][image].astype(np.int64)
+        promised *= size
+    missing = sorted(set(range(promised)) - set(np.unique(number).tolist()))
+    if missing:
+        raise FileError(
+            f"{path}: no readout of contrast {', '.join(map(str, missing[:6]))} (counted from 0) of {promised}",
+            f"the counter{'s' if len(chosen) > 1 else ''} {'+'.join(chosen)} and the header's limits promise it.",
+            "Export the scan again; it may have been cut short.",
+        )
+    return number, []
+
+
+def _limits(header: Any, space: int) -> Any:
+    return header.encoding[space].encodingLimits
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Readouts on the disk."""
+
+    path: Path
+    dataset: str
+
+    def fetch(self, rows: Integers) -> Iterator[NDArray[np.complex64]]:
+        """Samples (coil, sample) of some rows, in their order."""
+        for head, data, _ in self.raw(rows):
+            samples = data.view(np.complex64)
+            shape = int(head["active_channels"]), int(head["number_of_samples"])
+            if samples.size != shape[0] * shape[1]:
+                raise FileError(
+                    f"{self.path}: a readout of {samples.size} samples in all",
+                    f"its header promises {shape[0]} coils of {shape[1]} samples.",
+                    "Export the scan again.",
+                )
+            yield samples.reshape(shape)
+
+    def raw(self, rows: Integers) -> Iterator[tuple[Any, Any, Any]]:
+        """Header, data and trajectory of some rows."""
+        order = np.argsort(rows)
+        back = np.argsort(order)
+        with opened(self.path) as file:
+            table = file[self.dataset]["data"]
+            increasing = rows[order]
+            first, last = (int(increasing[0]), int(increasing[-1])) if len(rows) else (0, -1)
+            together = last - first < 2 * len(rows)
+            block = table[first : last + 1][increasing - first] if together else table[increasing]
+        for place in back:
+            row = block[place]
+            yield row["head"], row["data"], row["traj"]
+
+
+def _noise(
+    source: _Source, heads: NDArray[Any], kinds: Integers, image: Integers, notes: list[str]
+) -> Tensor | None:
+    """Noise (coil, sample), as strong as it is at the image's bandwidth."""
+    rows = np.flatnonzero(kinds == _IS_NOISE)
+    if not len(rows):
+        return None
+    coils = np.unique(heads["active_channels"][rows])
+    if len(coils) > 1 or coils[0] != heads["active_channels"][image[0]]:
+        notes.append(f"noise scan of {coils[0]} coils left out: the image has another number")
+        return None
+    noise = np.concatenate(list(source.fetch(rows)), 1)
+    own, wanted = float(heads["sample_time_us"][rows[0]]), float(heads["sample_time_us"][image[0]])
+    if own > 0 and wanted > 0:
+        noise = noise * np.float32(math.sqrt(own / wanted))
+    return torch.from_numpy(noise)
+
+
+def _space(space: Any, path: Path) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+    """Matrix (z, y, x) and field of view in m of an encoding space."""
+    matrix = tuple(int(getattr(space.matrixSize, axis)) for axis in "zyx")
+    view = tuple(float(getattr(space.fieldOfView_mm, axis)) * 1e-3 for axis in "zyx")
+    if min(matrix) < 1 or not all(0 <= length < 2 for length in view):
+        raise FileError(
+            f"{path}: a matrix of {matrix} and a field of view of {view} m (z, y, x)",
+            "matrices are at least 1, fields of view up to 2 m; the header has millimetres.",
+            "Check encodedSpace and reconSpace.",
+        )
+    return matrix, view  # type: ignore[return-value]
+
+
+def _cartesian(
+    source: _Source,
+    heads: NDArray[Any],
+    kinds: Integers,
+    image: Integers,
+    contrast: Integers,
+    slices: tuple[Integers, Integers],
+    encoding: Any,
+    notes: list[str],
+    affine: Tensor | None,
+    common: dict[str, Any],
+) -> RawScan:
+    encoded, view = _space(encoding.encodedSpace, source.path)
+    _, recon_view = _space(encoding.reconSpace, source.path)
+    wide, width = encoded[2], encoded[2]
+    oversampling = view[2] / recon_view[2] if recon_view[2] > 0 else 1.0
+    if oversampling > 1 and abs(wide / oversampling - round(wide / oversampling)) < 1e-3 * wide:
+        width = round(wide / oversampling)
+    lines = _table(source, heads, image, contrast, slices[1], encoding, encoded, notes)
+    coils = lines.check_coils()
+    count = len(slices[0]), int(contrast.max()) + 1
+    mask = sampled(lines, *count, encoded, width)
+    kspace = gather(lines, *count, coils, encoded, width)
+    averages = int(heads["idx"]["average"][image].max()) + 1
+    if averages > 1:
+        notes.append(f"{averages} averages averaged")
+    calibration = None
+    own = np.flatnonzero(kinds == _IS_CALIBRATION)
+    numbers = np.searchsorted(slices[0], heads["idx"]["slice"][own]) if len(own) else own
+    if len(own) and set(heads["idx"]["slice"][own]) == set(slices[0]):
+        table = _table(source, heads, own, np.zeros_like(own), numbers, encoding, encoded, notes)
+        table.check_coils()
+        calibration = gather(table, count[0], 1, coils, encoded, width)
+    elif len(own):
+        notes.append(f"{len(own)} calibration readouts left out: not of every slice")
+    flat = encoded[0] == 1
+    if encoding.trajectory.value == "epi":
+        notes.append("echo-planar readouts without phase correction")
+    return RawScan(
+        kspace=_without_depth(kspace) if flat else kspace,
+        matrix=(encoded[1], width) if flat else (encoded[0], encoded[1], width),
+        field_of_view=(view[1], view[2] * width / wide)
+        if flat
+        else (view[0], view[1], view[2] * width / wide),
+        mask=_mask_of(mask[..., 0, :, :] if flat else mask),
+        calibration=None if calibration is None else _of_coils(calibration, flat),
+        affine=affine,
+        notes=tuple(notes),
+        **common,
+    )
+
+
+def _mask_of(mask: Tensor) -> Tensor:
+    return mask[0] if mask.shape[0] == 1 else mask
+
+
+def _without_depth(kspace: LazySlices) -> LazySlices:
+    shape = kspace.shape[:3] + kspace.shape[4:]
+    return LazySlices(shape, lambda index: kspace.read(index)[:, :, 0])
+
+
+def _of_coils(kspace: LazySlices, flat: bool) -> LazySlices:
+    kspace = _without_depth(kspace) if flat else kspace
+    return LazySlices((kspace.shape[0], *kspace.shape[2:]), lambda index: kspace.read(index)[0])
+
+
+def _table(
+    source: _Source,
+    heads: NDArray[Any],
+    rows: Integers,
+    contrast: Integers,
+    slices: Integers,
+    encoding: Any,
+    encoded: tuple[int, int, int],
+    notes: list[str],
+) -> Readouts:
+    """The readouts ``rows`` with their places in the matrix."""
+    head = heads[rows]
+    samples = head["number_of_samples"].astype(np.int64)
+    centre = head["center_sample"].astype(np.int64)
+    if not centre.any() and (samples == encoded[2]).all():
+        centre = samples // 2
+        if "centre of readouts taken as their middle: center_sample is 0" not in notes:
+            notes.append("centre of readouts taken as their middle: center_sample is 0")
+    backwards = head["flags"] >> np.uint64(_REVERSE - 1) & np.uint64(1) != 0
+    # reversed, sample j lies where n - 1 - j did
+    before, after = head["discard_pre"].astype(np.int64), head["discard_post"].astype(np.int64)
+    steps = []
+    for number, size in ((1, encoded[1]), (2, encoded[0])):
+        limit = getattr(encoding.encodingLimits, f"kspace_encoding_step_{number}")
+        middle = size // 2 if limit is None else int(limit.center)
+        steps.append(head["idx"][f"kspace_encode_step_{number}"].astype(np.int64) - middle + size // 2)
+    return Readouts(
+        path=source.path,
+        slice=slices.astype(np.int64),
+        contrast=contrast,
+        step1=steps[0],
+        step2=steps[1],
+        samples=samples,
+        centre=centre,
+        before=np.where(backwards, after, before),
+        after=np.where(backwards, before, after),
+        reversed=backwards,
+        coils=head["active_channels"].astype(np.int64),
+        fetch=lambda some: source.fetch(rows[some]),
+    )
+
+
+def _elsewhere(
+    source: _Source,
+    heads: NDArray[Any],
+    image: Integers,
+    contrast: Integers,
+    slices: tuple[Integers, Integers],
+    encoding: Any,
+    unit: str | None,
+    notes: list[str],
+    affine: Tensor | None,
+    common: dict[str, Any],
+) -> RawScan:
+    """A non-Cartesian scan: readouts of a contrast one after another."""
+    encoded, encoded_view = _space(encoding.encodedSpace, source.path)
+    recon, view = _space(encoding.reconSpace, source.path)
+    head = heads[image]
+    coils = np.unique(head["active_channels"])
+    if len(coils) > 1:
+        _coil_check(source, head)
+    numbers = head["trajectory_dimensions"]
+    if len(np.unique(numbers)) > 1 or not 2 <= int(numbers[0]) <= 3:
+        raise FileError(
+            f"{source.path}: {encoding.trajectory.value} readouts with trajectories of "
+            f"{', '.join(map(str, np.unique(numbers)))} dimensions",
+            "every readout needs its trajectory, in 2 or 3 dimensions.",
+            "Write the trajectory into the acquisitions.",
+        )
+    dimensions = 3 if int(numbers[0]) == 3 and recon[0] > 1 else 2
+    count = len(slices[0]), int(contrast.max()) + 1
+    rows = [
+        [np.flatnonzero((slices[1] == s) & (contrast == c)) for c in range(count[1])] for s in range(count[0])
+    ]
+    kept = head["number_of_samples"].astype(np.int64) - head["discard_pre"] - head["discard_post"]
+    sizes = {int(kept[some].sum()) for one in rows for some in one}
+    if len(sizes) > 1:
+        raise FileError(
+            f"{source.path}: contrasts or slices of {min(sizes)} to {max(sizes)} samples",
+            "all contrasts and slices need equally many.",
+            "Export the scan again; it may have been cut short.",
+        )
+
+    def cut(place: Any, array: NDArray[Any]) -> NDArray[Any]:
+        begin, end = int(head["discard_pre"][place]), int(head["discard_post"][place])
+        return array[..., begin : array.shape[-1] - end]
+
+    def read(index: int) -> Tensor:
+        parts = []
+        for some in rows[index]:
+            samples = source.fetch(image[some])
+            parts.append(np.concatenate([cut(p, one) for p, one in zip(some, samples, strict=True)], 1))
+        return torch.from_numpy(np.stack(parts))
+
+    paths = []
+    for some in itertools.chain.from_iterable(rows):
+        raw = source.raw(image[some])
+        lines = [
+            cut(p, traj.reshape(-1, int(numbers[0])).T) for p, (_, _, traj) in zip(some, raw, strict=True)
+        ]
+        paths.append(np.concatenate(lines, 1).T[:, :dimensions])
+    trajectory = torch.from_numpy(np.stack(paths)).unflatten(0, count)
+    voxel = torch.tensor([v / m for v, m in zip(view[::-1], recon[::-1], strict=True)][:dimensions])
+    encoded_voxel = torch.tensor(
+        [v / m for v, m in zip(encoded_view[::-1], encoded[::-1], strict=True)][:dimensions]
+    )
+    matrix = torch.tensor(encoded[::-1][:dimensions])
+    radians, said = in_radians(trajectory, unit, matrix, encoded_voxel, voxel, source.path)
+    notes.append(said)
+    radians = radians.flip(-1)
+    if (radians == radians[:, :1]).all():
+        radians = radians[:, :1]
+    if (radians == radians[:1]).all():
+        radians = radians[0]
+    return RawScan(
+        kspace=LazySlices((*count, int(coils[0]), sizes.pop()), read),
+        matrix=recon[3 - dimensions :],
+        field_of_view=view[3 - dimensions :],
+        trajectory=radians,
+        affine=affine,
+        notes=tuple(notes),
+        **common,
+    )
+
+
+def _coil_check(source: _Source, head: NDArray[Any]) -> None:
+    zeros = np.zeros(len(head), np.int64)
+    coils = head["active_channels"].astype(np.int64)
+    none = np.zeros(len(head), bool)
+    Readouts(
+        source.path, zeros, zeros, zeros, zeros, zeros, zeros, zeros, zeros, none, coils, source.fetch
+    ).check_coils()
+
+
+def _affine(heads: NDArray[Any], image: Integers, encoding: Any, slices: int) -> Tensor | None:
+    """Index (slice or z, y, x) to mm, right, front and head, if the header knows where slices lie."""
+    head = heads[image]
+    directions = np.stack([head[0][name] for name in ("slice_dir", "phase_dir", "read_dir")]).astype(float)
+    if not np.allclose(directions @ directions.T, np.eye(3), atol=1e-2):
+        return None
+    space = encoding.encodedSpace
+    size = np.array([getattr(space.fieldOfView_mm, axis) for axis in "zyx"], float)
+    matrix = np.array([getattr(space.matrixSize, axis) for axis in "zyx"], float)
+    recon = encoding.reconSpace
+    depth = recon.matrixSize.z
+    columns = directions * (size / matrix)[:, None]
+    view = recon.fieldOfView_mm.x
+    width = round(matrix[2] * view / size[2]) if view > 0 else int(matrix[2])
+    number = head["idx"]["slice"]
+    positions = np.stack([head["position"][number == one][0] for one in np.unique(number)]).astype(float)
+    if slices > 1:
+        columns[0] = (positions[-1] - positions[0]) / (slices - 1)
+    middle = np.array([depth // 2 if slices == 1 else 0, matrix[1] // 2, width // 2])
+    if slices == 1 and matrix[0] == 1:
+        middle[0] = 0
+    affine = np.eye(4)
+    affine[:3, :3] = columns.T
+    affine[:3, 3] = positions[0] - columns.T @ middle
+    return torch.from_numpy(np.diag([-1.0, -1, 1, 1]) @ affine)
+
+
+def sequence_of(header: Any) -> dict[str, Any]:
+    """Times in s, angles in rad and the field in T of an ISMRMRD header."""
+    sequence = header.sequenceParameters
+    system = header.acquisitionSystemInformation
+    found: dict[str, Any] = {}
+    if sequence is not None:
+        for name, key in (("echo_time", "TE"), ("repetition_time", "TR"), ("inversion_time", "TI")):
+            found[name] = tuple(float(value) * 1e-3 for value in getattr(sequence, key))
+        found["flip_angle"] = tuple(math.radians(float(value)) for value in sequence.flipAngle_deg)
+    field = None if system is None else system.systemFieldStrength_T
+    return {**found, "field_strength": None if field is None else float(field)}
+
+
+def parse_header(text: bytes | str, path: Path) -> Any:
+    """The XML header.
+
+    Raises:
+        FileError: not of the schema, or without an encoding.
+    """
+    schema = needed("ismrmrd.xsd", path)
+    try:
+        header = schema.CreateFromDocument(text)
+    except Exception as error:
+        raise FileError(
+            f"{path}: its XML header", f"it isn't an ISMRMRD header ({error}).", "Convert the scan again."
+        ) from error
+    if not header.encoding:
+        raise FileError(
+            f"{path}: a header without an encoding",
+            "it holds the matrix and the field of view.",
+            "Convert the scan again.",
+        )
+    return header
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """An HDF5 file, open for reading.
+
+    Raises:
+        FileError: missing, cut short, damaged, or not HDF5.
+    """
+    h5py = needed("h5py", path)
+    if not path.is_file():
+        raise FileError(f"{path}", "there is no such file.", "Check the path.")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:
+        raise FileError(
+            f"{path}",
+            f"it isn't a whole HDF5 file ({error}).",
+            "Copy or export it again; it may have been cut short.",
+        ) from error
