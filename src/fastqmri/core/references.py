@@ -797,6 +797,122 @@ REFERENCES: dict[str, str] = {
   year    = {2002},
   doi     = {10.1364/AO.41.007437}
 }""",
+    "dymerska2021": """\
+@article{dymerska2021,
+  author  = {Dymerska, Barbara and Eckstein, Korbinian and Bachrata, Beata and Siow, Bernard and Trattnig, Siegfried and
+             Shmueli, Karin and Robinson, Simon Daniel},
+  title   = {Phase unwrapping with a rapid opensource minimum spanning tree algorithm {(ROMEO)}},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {85},
+  number  = {4},
+  pages   = {2294--2308},
+  year    = {2021},
+  doi     = {10.1002/mrm.28563}
+}""",
+    "eckstein2018": """\
+@article{eckstein2018,
+  author  = {Eckstein, Korbinian and Dymerska, Barbara and Bachrata, Beata and Bogner, Wolfgang and Poljanc, Karin and
+             Trattnig, Siegfried and Robinson, Simon Daniel},
+  title   = {Computationally efficient combination of multi-channel phase data from multi-echo acquisitions {(ASPIRE)}},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {79},
+  number  = {6},
+  pages   = {2996--3006},
+  year    = {2018},
+  doi     = {10.1002/mrm.26963}
+}""",
+    "ghiglia1994": """\
+@article{ghiglia1994,
+  author  = {Ghiglia, Dennis C. and Romero, Louis A.},
+  title   = {Robust two-dimensional weighted and unweighted phase unwrapping that uses fast transforms and iterative
+             methods},
+  journal = {Journal of the Optical Society of America A},
+  volume  = {11},
+  number  = {1},
+  pages   = {107--117},
+  year    = {1994},
+  doi     = {10.1364/JOSAA.11.000107}
+}""",
+    "schofield2003": """\
+@article{schofield2003,
+  author  = {Schofield, Marvin A. and Zhu, Yimei},
+  title   = {Fast phase unwrapping algorithm for interferometric applications},
+  journal = {Optics Letters},
+  volume  = {28},
+  number  = {14},
+  pages   = {1194--1196},
+  year    = {2003},
+  doi     = {10.1364/OL.28.001194}
+}""",
+    "liu2011": """\
+@article{liu2011,
+  author  = {Liu, Tian and Khalidov, Ildar and de Rochefort, Ludovic and Spincemaille, Pascal and Liu, Jing and
+             Tsiouris, A. John and Wang, Yi},
+  title   = {A novel background field removal method for {MRI} using projection onto dipole fields {(PDF)}},
+  journal = {NMR in Biomedicine},
+  volume  = {24},
+  number  = {9},
+  pages   = {1129--1136},
+  year    = {2011},
+  doi     = {10.1002/nbm.1670}
+}""",
+    "liu2013": """\
+@article{liu2013,
+  author  = {Liu, Tian and Wisnieff, Cynthia and Lou, Min and Chen, Weiwei and Spincemaille, Pascal and Wang, Yi},
+  title   = {Nonlinear formulation of the magnetic field to source relationship for robust quantitative susceptibility
+             mapping},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {69},
+  number  = {2},
+  pages   = {467--476},
+  year    = {2013},
+  doi     = {10.1002/mrm.24272}
+}""",
+    "zhou2014": """\
+@article{zhou2014,
+  author  = {Zhou, Dong and Liu, Tian and Spincemaille, Pascal and Wang, Yi},
+  title   = {Background field removal by solving the {Laplacian} boundary value problem},
+  journal = {NMR in Biomedicine},
+  volume  = {27},
+  number  = {3},
+  pages   = {312--319},
+  year    = {2014},
+  doi     = {10.1002/nbm.3064}
+}""",
+    "schweser2011": """\
+@article{schweser2011,
+  author  = {Schweser, Ferdinand and Deistung, Andreas and Lehr, Berengar Wendel and Reichenbach, Jürgen Rainer},
+  title   = {Quantitative imaging of intrinsic magnetic tissue properties using {MRI} signal phase: an approach to in
+             vivo brain iron metabolism?},
+  journal = {NeuroImage},
+  volume  = {54},
+  number  = {4},
+  pages   = {2789--2807},
+  year    = {2011},
+  doi     = {10.1016/j.neuroimage.2010.10.070}
+}""",
+    "wu2012": """\
+@article{wu2012,
+  author  = {Wu, Bing and Li, Wei and Guidon, Arnaud and Liu, Chunlei},
+  title   = {Whole brain susceptibility mapping using compressed sensing},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {67},
+  number  = {1},
+  pages   = {137--147},
+  year    = {2012},
+  doi     = {10.1002/mrm.23000}
+}""",
+    "sun2014": """\
+@article{sun2014,
+  author  = {Sun, Hongfu and Wilman, Alan H.},
+  title   = {Background field removal using spherical mean value filtering and {Tikhonov} regularization},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {71},
+  number  = {3},
+  pages   = {1151--1157},
+  year    = {2014},
+  doi     = {10.1002/mrm.24765}
+}""",
     "insko1993": """\
 @article{insko1993,
   author  = {Insko, Erik K. and Bolinger, Lizann},

@@ -244,7 +244,7 @@ class PhaseEvolution(SignalModel):
             unwrapped[second] = unwrapped[second] + 2 * math.pi * turns
         waiting = [i for i in order if i not in done]
         while True:
-            slope, intercept = _weighted_line(te[done], unwrapped[done], power[done])
+            slope, intercept = weighted_line(te[done], unwrapped[done], power[done])
             if not waiting:
                 return slope / (2 * math.pi), torch.remainder(intercept + math.pi, 2 * math.pi) - math.pi
             nearest = min(waiting, key=lambda i: min(abs(float(te[i] - te[j])) for j in done))
@@ -255,8 +255,17 @@ class PhaseEvolution(SignalModel):
             done = [*done, nearest]
 
 
-def _weighted_line(te: Tensor, phase: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
-    """Slope and intercept of phase (contrast, voxel) over te (contrast,)."""
+def weighted_line(te: Tensor, phase: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
+    """Slope and intercept of the line through phases over echo times.
+
+    Args:
+        te: (contrast,).
+        phase: (contrast, voxel), without wraps.
+        power: (contrast, voxel) weight of each phase.
+
+    Returns:
+        Slope and intercept, (voxel) each.
+    """
     tiny = torch.finfo(power.dtype).tiny
     total = power.sum(0).clamp_min(tiny)
     mean_te = (power * te[:, None]).sum(0) / total
