@@ -156,6 +156,84 @@ REFERENCES: dict[str, str] = {
   pages   = {58},
   year    = {2021},
   doi     = {10.3390/jimaging7030058}
+    "stanisz2005": """\
+@article{stanisz2005,
+  author  = {Stanisz, Greg J. and Odrobina, Ewa E. and Pun, Joseph and Escaravage, Michael and Graham, Simon J. and
+             Bronskill, Michael J. and Henkelman, R. Mark},
+  title   = {T1, T2 relaxation and magnetization transfer in tissue at {3T}},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {54},
+  number  = {3},
+  pages   = {507--512},
+  year    = {2005},
+  doi     = {10.1002/mrm.20605}
+}""",
+    "wansapura1999": """\
+@article{wansapura1999,
+  author  = {Wansapura, Janaka P. and Holland, Scott K. and Dunn, R. Scott and Ball, William S.},
+  title   = {{NMR} relaxation times in the human brain at 3.0 tesla},
+  journal = {Journal of Magnetic Resonance Imaging},
+  volume  = {9},
+  number  = {4},
+  pages   = {531--538},
+  year    = {1999},
+  doi     = {10.1002/(SICI)1522-2586(199904)9:4<531::AID-JMRI4>3.0.CO;2-L}
+}""",
+    "peters2007": """\
+@article{peters2007,
+  author  = {Peters, Andrew M. and Brookes, Matthew J. and Hoogenraad, Frank G. and Gowland, Penny A. and
+             Francis, Susan T. and Morris, Peter G. and Bowtell, Richard},
+  title   = {{T2*} measurements in human brain at 1.5, 3 and 7 {T}},
+  journal = {Magnetic Resonance Imaging},
+  volume  = {25},
+  number  = {6},
+  pages   = {748--753},
+  year    = {2007},
+  doi     = {10.1016/j.mri.2007.02.014}
+}""",
+    "kwan1999": """\
+@article{kwan1999,
+  author  = {Kwan, Remi K.-S. and Evans, Alan C. and Pike, G. Bruce},
+  title   = {{MRI} simulation-based evaluation of image-processing and classification methods},
+  journal = {IEEE Transactions on Medical Imaging},
+  volume  = {18},
+  number  = {11},
+  pages   = {1085--1097},
+  year    = {1999},
+  doi     = {10.1109/42.816072}
+}""",
+    "aubertbroche2006": """\
+@article{aubertbroche2006,
+  author  = {Aubert-Broche, Berengere and Evans, Alan C. and Collins, Louis},
+  title   = {A new improved version of the realistic digital brain phantom},
+  journal = {NeuroImage},
+  volume  = {32},
+  number  = {1},
+  pages   = {138--145},
+  year    = {2006},
+  doi     = {10.1016/j.neuroimage.2006.03.052}
+}""",
+    "fonov2011": """\
+@article{fonov2011,
+  author  = {Fonov, Vladimir and Evans, Alan C. and Botteron, Kelly and Almli, C. Robert and McKinstry, Robert C. and
+             Collins, D. Louis},
+  title   = {Unbiased average age-appropriate atlases for pediatric studies},
+  journal = {NeuroImage},
+  volume  = {54},
+  number  = {1},
+  pages   = {313--327},
+  year    = {2011},
+  doi     = {10.1016/j.neuroimage.2010.07.033}
+}""",
+    "pauli2018": """\
+@article{pauli2018,
+  author  = {Pauli, Wolfgang M. and Nili, Amanda N. and Tyszka, J. Michael},
+  title   = {A high-resolution probabilistic in vivo atlas of human subcortical brain nuclei},
+  journal = {Scientific Data},
+  volume  = {5},
+  pages   = {180063},
+  year    = {2018},
+  doi     = {10.1038/sdata.2018.63}
 }""",
     "pruessmann2001": """\
 @article{pruessmann2001,

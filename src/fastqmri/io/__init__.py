@@ -22,6 +22,7 @@ from fastqmri.io.plain import load_plain
 from fastqmri.io.pulseq import read_pulseq
 from fastqmri.io.schedules import read_schedule, write_schedule
 from fastqmri.io.sidecars import Record, Sidecar, SidecarReader
+from fastqmri.io.templates import read_mni152_tissues
 from fastqmri.io.transmit import b1_fraction
 from fastqmri.io.validation import Finding, validate
 
@@ -53,6 +54,7 @@ __all__ = [
     "read_labels",
     "read_map",
     "read_mask",
+    "read_mni152_tissues",
     "read_pulseq",
     "read_schedule",
     "take_b1_map",

@@ -1,20 +1,34 @@
 """Digital objects with known truth."""
 
 from fastqmri.phantoms.acquire import acquire
+from fastqmri.phantoms.anatomy import Anatomy, load_anatomy
+from fastqmri.phantoms.brains import brain
 from fastqmri.phantoms.ellipses import RANGES, ellipses
+from fastqmri.phantoms.motion import draw_motion, move
 from fastqmri.phantoms.phantom import Phantom
 from fastqmri.phantoms.protocols import spiral_directions, typical_acquisition
+from fastqmri.phantoms.splits import SPLITS, SUBJECTS, split_of
+from fastqmri.phantoms.tissues import tissue_properties
 from fastqmri.phantoms.vials import LEAST_SIDE, VIALS, VialScan, vials
 
 __all__ = [
     "LEAST_SIDE",
     "RANGES",
+    "SPLITS",
+    "SUBJECTS",
     "VIALS",
+    "Anatomy",
     "Phantom",
     "VialScan",
     "acquire",
+    "brain",
+    "draw_motion",
     "ellipses",
+    "load_anatomy",
+    "move",
     "spiral_directions",
+    "split_of",
+    "tissue_properties",
     "typical_acquisition",
     "vials",
 ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from fastqmri.core import Measurement, PlausibilityError
+from fastqmri.phantoms.motion import move
 from fastqmri.phantoms.noise import add_noise
 from fastqmri.phantoms.phantom import Phantom
 from fastqmri.physics.encoding import CartesianEncoding, LinearOperator
@@ -18,6 +20,7 @@ def acquire(
     *,
     snr: float,
     generator: torch.Generator,
+    motion: Tensor | None = None,
 ) -> Measurement:
     """Measure a phantom: y = E A(x) + complex white noise, or images where there is no encoding.
 
@@ -31,6 +34,8 @@ def acquire(
         encoding: E, on the phantom's voxels.
         snr: mean first-contrast signal in the mask / σ; infinity adds no noise.
         generator: draws the noise.
+        motion: (contrast, pose) of `draw_motion`, how the object moved before each contrast; coils stay. The mask and
+            the known maps are those of the object at rest.
 
     Raises:
         PlausibilityError: an SNR that is not positive.
@@ -41,6 +46,8 @@ def acquire(
             f"an SNR of {snr:g}", "it is positive.", "Give 20 to 200, or infinity for no noise."
         )
     signal = phantom.signal(model)
+    if motion is not None:
+        signal = move(signal, motion, phantom.voxel_size)
     noise = float(signal[0, phantom.mask].abs().mean()) / snr
     if encoding is None:
         noisy = add_noise(signal, noise, model.non_negative and not model.complex_valued, generator)

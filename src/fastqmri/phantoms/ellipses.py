@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from fastqmri.core import PlausibilityError
-from fastqmri.phantoms.fields import coordinates, smooth_field, smooth_texture
+from fastqmri.phantoms.fields import coordinates, shares, smooth_field, smooth_texture
 from fastqmri.phantoms.phantom import Phantom, tissue_means
 
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -87,7 +86,7 @@ def ellipses(
         values["T2star"] = 1 / (1 / values["T2"] + values.pop("R2prime"))
     drawn |= {"shapes": shapes, "body": outer.tolist(), "values": {n: v.tolist() for n, v in values.items()}}
     names = ("outside", "body", *(f"ellipse-{i}" for i in range(1, tissues)))
-    fractions = _fractions(fine, tissues, supersampling)
+    fractions = shares(fine, tissues, (supersampling,) * len(voxels))
     mask = fractions.sum(0) >= 0.5
     fractions = fractions * mask
     length = max(max(voxels) / 24, 1.0)
@@ -128,10 +127,3 @@ def _inside(position: Tensor, centre: Tensor, axes: Tensor, angle: float) -> Ten
     if len(position) == 3:
         distance = distance + (away[2] / axes[2]) ** 2
     return distance < 1
-
-
-def _fractions(fine: Tensor, tissues: int, supersampling: int) -> Tensor:
-    """(tissue, *voxels) float32 shares of labels 1 … tissues in blocks of voxels."""
-    pool = avg_pool2d if fine.ndim == 2 else avg_pool3d
-    parts = [pool((fine == t)[None, None].float(), supersampling)[0, 0] for t in range(1, tissues + 1)]
-    return torch.stack(parts)

@@ -1,4 +1,4 @@
-"""Smooth random fields over voxels."""
+"""Smooth random fields over voxels, and shares of voxels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, avg_pool3d
 
 
 def coordinates(voxels: tuple[int, ...], supersampling: int = 1) -> Tensor:
@@ -51,3 +52,15 @@ def smooth_field(voxels: tuple[int, ...], low: float, high: float, *, generator:
         value = value + torch.cos(math.pi * torch.einsum("a,a...->...", wave, position) + phase)
     span = (value.max() - value.min()).clamp_min(1e-30)
     return low + (high - low) * (value - value.min()) / span
+
+
+def shares(fine: Tensor, tissues: int, parts: tuple[int, ...]) -> Tensor:
+    """How much of each voxel every tissue fills, (tissue, *voxels) float32.
+
+    Args:
+        fine: labels of the parts of voxels, 0 for outside and 1 … ``tissues``.
+        tissues: number.
+        parts: of a voxel along each axis.
+    """
+    pool = avg_pool2d if fine.ndim == 2 else avg_pool3d
+    return torch.stack([pool((fine == t)[None, None].float(), parts)[0, 0] for t in range(1, tissues + 1)])

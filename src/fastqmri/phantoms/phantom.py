@@ -105,7 +105,8 @@ class Phantom:
             here = self.mask & (fraction > 0)
             maps = {name: value[here] for name, value in self.maps.items()}
             for name, value in self.values.items():
-                maps[name] = maps[name] * value[tissue] / means[name][here]
+                mean = means[name][here]
+                maps[name] = torch.where(mean == 0, value[tissue], maps[name] * value[tissue] / mean)
             maps["M0"] = maps["M0"] * fraction[here]
             part = model.forward(self._parameters(model, maps, torch.ones_like(here[here])))
             if total is None:
