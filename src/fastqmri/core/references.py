@@ -156,6 +156,7 @@ REFERENCES: dict[str, str] = {
   pages   = {58},
   year    = {2021},
   doi     = {10.3390/jimaging7030058}
+}""",
     "stanisz2005": """\
 @article{stanisz2005,
   author  = {Stanisz, Greg J. and Odrobina, Ewa E. and Pun, Joseph and Escaravage, Michael and Graham, Simon J. and
