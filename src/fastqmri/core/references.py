@@ -156,6 +156,135 @@ REFERENCES: dict[str, str] = {
   pages   = {58},
   year    = {2021},
   doi     = {10.3390/jimaging7030058}
+    "salomir2003": """\
+@article{salomir2003,
+  author  = {Salomir, Rares and de Senneville, Baudouin Denis and Moonen, Chrit T. W.},
+  title   = {A fast calculation method for magnetic field inhomogeneity due to an arbitrary distribution of bulk
+             susceptibility},
+  journal = {Concepts in Magnetic Resonance Part B: Magnetic Resonance Engineering},
+  volume  = {19B},
+  number  = {1},
+  pages   = {26--34},
+  year    = {2003},
+  doi     = {10.1002/cmr.b.10083}
+}""",
+    "marques2005": """\
+@article{marques2005,
+  author  = {Marques, J. P. and Bowtell, R.},
+  title   = {Application of a {Fourier}-based method for rapid calculation of field inhomogeneity due to spatial
+             variation of magnetic susceptibility},
+  journal = {Concepts in Magnetic Resonance Part B: Magnetic Resonance Engineering},
+  volume  = {25B},
+  number  = {1},
+  pages   = {65--78},
+  year    = {2005},
+  doi     = {10.1002/cmr.b.20034}
+}""",
+    "liu2009": """\
+@article{liu2009,
+  author  = {Liu, Tian and Spincemaille, Pascal and de Rochefort, Ludovic and Kressler, Bryan and Wang, Yi},
+  title   = {Calculation of susceptibility through multiple orientation sampling ({COSMOS}): a method for conditioning
+             the inverse problem from measured magnetic field map to susceptibility source image in {MRI}},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {61},
+  number  = {1},
+  pages   = {196--204},
+  year    = {2009},
+  doi     = {10.1002/mrm.21828}
+}""",
+    "shmueli2009": """\
+@article{shmueli2009,
+  author  = {Shmueli, Karin and de Zwart, Jacco A. and van Gelderen, Peter and Li, Tie-Qiang and Dodd, Stephen J. and
+             Duyn, Jeff H.},
+  title   = {Magnetic susceptibility mapping of brain tissue in vivo using {MRI} phase data},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {62},
+  number  = {6},
+  pages   = {1510--1522},
+  year    = {2009},
+  doi     = {10.1002/mrm.22135}
+}""",
+    "wharton2010": """\
+@article{wharton2010,
+  author  = {Wharton, Sam and Sch{\\"a}fer, Andreas and Bowtell, Richard},
+  title   = {Susceptibility mapping in the human brain using threshold-based k-space division},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {63},
+  number  = {5},
+  pages   = {1292--1304},
+  year    = {2010},
+  doi     = {10.1002/mrm.22334}
+}""",
+    "liu2010": """\
+@article{liu2010,
+  author  = {Liu, Chunlei},
+  title   = {Susceptibility tensor imaging},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {63},
+  number  = {6},
+  pages   = {1471--1477},
+  year    = {2010},
+  doi     = {10.1002/mrm.22482}
+}""",
+    "bilgic2014": """\
+@article{bilgic2014,
+  author  = {Bilgic, Berkin and Fan, Audrey P. and Polimeni, Jonathan R. and Cauley, Stephen F. and
+             Bianciardi, Marta and Adalsteinsson, Elfar and Wald, Lawrence L. and Setsompop, Kawin},
+  title   = {Fast quantitative susceptibility mapping with {L1}-regularization and automatic parameter selection},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {72},
+  number  = {5},
+  pages   = {1444--1459},
+  year    = {2014},
+  doi     = {10.1002/mrm.25029}
+}""",
+    "liu2012": """\
+@article{liu2012,
+  author  = {Liu, Jing and Liu, Tian and de Rochefort, Ludovic and Ledoux, James and Khalidov, Ildar and Chen, Weiwei
+             and Tsiouris, A. John and Wisnieff, Cynthia and Spincemaille, Pascal and Prince, Martin R. and Wang, Yi},
+  title   = {Morphology enabled dipole inversion for quantitative susceptibility mapping using structural consistency
+             between the magnitude image and the susceptibility map},
+  journal = {NeuroImage},
+  volume  = {59},
+  number  = {3},
+  pages   = {2560--2568},
+  year    = {2012},
+  doi     = {10.1016/j.neuroimage.2011.08.082}
+}""",
+    "milovic2018": """\
+@article{milovic2018,
+  author  = {Milovic, Carlos and Bilgic, Berkin and Zhao, Bo and Acosta-Cabronero, Julio and Tejos, Cristian},
+  title   = {Fast nonlinear susceptibility inversion with variational regularization},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {80},
+  number  = {2},
+  pages   = {814--821},
+  year    = {2018},
+  doi     = {10.1002/mrm.27073}
+}""",
+    "polak2020": """\
+@article{polak2020,
+  author  = {Polak, Daniel and Chatnuntawech, Itthi and Yoon, Jaeyeon and Iyer, Siddharth Srinivasan and
+             Milovic, Carlos and Lee, Jongho and Bachert, Peter and Adalsteinsson, Elfar and Setsompop, Kawin and
+             Bilgic, Berkin},
+  title   = {Nonlinear dipole inversion ({NDI}) enables robust quantitative susceptibility mapping ({QSM})},
+  journal = {NMR in Biomedicine},
+  volume  = {33},
+  number  = {12},
+  pages   = {e4271},
+  year    = {2020},
+  doi     = {10.1002/nbm.4271}
+}""",
+    "feng2021": """\
+@article{feng2021,
+  author  = {Feng, Ruimin and Zhao, Jiayi and Wang, He and Yang, Baofeng and Feng, Jie and Shi, Yuting and
+             Zhang, Ming and Liu, Chunlei and Zhang, Yuyao and Zhuang, Jie and Wei, Hongjiang},
+  title   = {{MoDL-QSM}: Model-based deep learning for quantitative susceptibility mapping},
+  journal = {NeuroImage},
+  volume  = {240},
+  pages   = {118376},
+  year    = {2021},
+  doi     = {10.1016/j.neuroimage.2021.118376}
 }""",
     "stanisz2005": """\
 @article{stanisz2005,

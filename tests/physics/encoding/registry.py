@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from physics.encoding.cases import (
     cartesian,
+    dipole,
     non_cartesian,
     sparsity,
 )
 
 _FAMILIES = (
     cartesian,
+    dipole,
     non_cartesian,
     sparsity,
 )

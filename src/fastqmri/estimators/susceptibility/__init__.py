@@ -11,16 +11,39 @@ from fastqmri.estimators.susceptibility.echo_combination import (
     direction_of_b0,
     in_ppm,
 )
+from fastqmri.estimators.susceptibility.inversion import (
+    Inversion,
+    LocalField,
+    SusceptibilityMap,
+    field_noise,
+    referenced,
+)
+from fastqmri.estimators.susceptibility.inversion_direct import (
+    ClosedForm,
+    Cosmos,
+    ThresholdedDivision,
+)
+from fastqmri.estimators.susceptibility.inversions import INVERSIONS, inversion
 from fastqmri.estimators.susceptibility.unwrapping import Unwrapped, unwrap_echoes
 
 __all__ = [
     "BACKGROUND_REMOVALS",
+    "INVERSIONS",
     "BackgroundFree",
     "BackgroundRemoval",
+    "ClosedForm",
+    "Cosmos",
+    "Inversion",
+    "LocalField",
+    "SusceptibilityMap",
+    "ThresholdedDivision",
     "TotalField",
     "Unwrapped",
     "combine_echoes",
     "direction_of_b0",
+    "field_noise",
     "in_ppm",
+    "inversion",
+    "referenced",
     "unwrap_echoes",
 ]

@@ -1,0 +1,320 @@
+"""From the local field to susceptibility: what every dipole inversion takes and gives."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fastqmri.core import AcquisitionError, DataError, ShapeError
+from fastqmri.core.units import GYROMAGNETIC_RATIO
+from fastqmri.physics.encoding import dipole_kernel, unit_direction
+from fastqmri.physics.encoding.dipole import Vector
+
+Progress = Callable[[int, int], None]
+
+AXES = (-3, -2, -1)
+
+
+@dataclass(frozen=True)
+class LocalField:
+    """The field of what lies inside the mask, and all that an inversion may want to know besides.
+
+    Attributes:
+        field: (orientation, *voxels) in ppm of B0, zero outside the mask.
+        mask: (*voxels) bool.
+        voxel_size: mm along each axis.
+        directions: unit vectors of B0 along the voxel axes, one an orientation.
+        weight: (orientation or 1, *voxels), proportional to 1 / noise, 1 at its root mean square over the mask, zero
+            outside.
+        noise: standard deviation of the field in ppm where the weight is 1.
+        magnitude: (*voxels), whose edges are where susceptibility may jump; None if not known.
+        radians_per_ppm: 2π γ/2π B0 TE of the phase that the field was made from; None if not known.
+        progress: called with (iteration, iterations).
+    """
+
+    field: Tensor
+    mask: Tensor
+    voxel_size: Vector
+    directions: tuple[Vector, ...]
+    weight: Tensor
+    noise: float
+    magnitude: Tensor | None = None
+    radians_per_ppm: float | None = None
+    progress: Progress | None = None
+
+    @property
+    def voxels(self) -> tuple[int, int, int]:
+        """Shape of the voxel axes."""
+        x, y, z = self.mask.shape
+        return x, y, z
+
+    @property
+    def kernels(self) -> Tensor:
+        """D of each orientation, (orientation, side, side, side // 2 + 1)."""
+        return torch.stack([self._kernel(direction) for direction in self.directions])
+
+    @property
+    def kernel(self) -> Tensor:
+        """D of the only orientation, (side, side, side // 2 + 1)."""
+        return self._kernel(self.directions[0])
+
+    @property
+    def variance(self) -> Tensor:
+        """(orientation or 1, *voxels), of the field's noise in ppm²; zero outside the mask."""
+        seen = self.weight > 0
+        return torch.where(seen, self.noise**2 / torch.where(seen, self.weight, 1.0).square(), 0.0)
+
+    def _kernel(self, direction: Vector) -> Tensor:
+        kernel = _remembered(self.voxels, self.voxel_size, direction)
+        return kernel.to(device=self.field.device, dtype=self.field.dtype)
+
+
+@lru_cache(maxsize=4)
+def _remembered(voxels: tuple[int, int, int], voxel_size: Vector, direction: Vector) -> Tensor:
+    return dipole_kernel(voxels, voxel_size, direction)
+
+
+@dataclass(frozen=True)
+class SusceptibilityMap:
+    """What an inversion gives.
+
+    Attributes:
+        value: (*voxels) in ppm against the reference, zero outside the mask.
+        spread: computes the standard deviation of ``value`` that the field's noise makes, (*voxels) in ppm.
+        spread_is: how ``spread`` knows, for people.
+        reference: what susceptibility is counted from, for people.
+        iterations: how many were done; 0 for closed forms.
+        converged: whether an iteration ended by its own rule, not by its limit.
+    """
+
+    value: Tensor
+    spread: Callable[[], Tensor]
+    spread_is: str
+    reference: str = "not referenced"
+    iterations: int = 0
+    converged: bool = True
+
+    @cached_property
+    def standard_deviation(self) -> Tensor:
+        """(*voxels) in ppm, from the noise of the field alone; computed when first asked for."""
+        return self.spread()
+
+
+class Method(Protocol):
+    """Settings of an inversion, which they carry out when called."""
+
+    def __call__(self, local: LocalField) -> SusceptibilityMap:
+        """Invert; values may have any mean."""
+        ...
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """A named way from the local field to susceptibility.
+
+    Attributes:
+        name: for ``--inversion`` and the records.
+        description: one line for people.
+        references: bibliography keys.
+        method: its settings.
+        least_orientations: how many directions of B0 it needs.
+        most_orientations: how many it can use.
+    """
+
+    name: str
+    description: str
+    references: tuple[str, ...]
+    method: Method
+    least_orientations: int = 1
+    most_orientations: int = 1
+
+    def configured(self, **settings: Any) -> Inversion:
+        """The same with other settings of its method."""
+        return dataclasses.replace(self, method=dataclasses.replace(self.method, **settings))  # type: ignore[type-var]
+
+    def invert(
+        self,
+        field: Tensor,
+        mask: Tensor,
+        *,
+        voxel_size: Sequence[float],
+        b0_direction: Sequence[float] | Sequence[Sequence[float]] | Tensor = (0.0, 0.0, 1.0),
+        weight: Tensor | None = None,
+        noise: float | None = None,
+        magnitude: Tensor | None = None,
+        radians_per_ppm: float | None = None,
+        reference: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> SusceptibilityMap:
+        """Susceptibility of a local field.
+
+        Args:
+            field: (*voxels) in ppm of B0, or (orientation, *voxels).
+            mask: (*voxels) bool; what is outside is not looked at.
+            voxel_size: mm along each axis.
+            b0_direction: of B0 along the voxel axes, (3,), or (orientation, 3).
+            weight: (*voxels) or (orientation, *voxels), proportional to 1 / noise of the field (magnitude, as a rule).
+                None takes all voxels alike.
+            noise: standard deviation of the field in ppm, root mean square over the mask; None finds it in the field.
+            magnitude: (*voxels), for inversions that look for its edges.
+            radians_per_ppm: phase of the echo for a field of one ppm, see `radians_per_ppm`; for inversions that know
+                phase wraps.
+            reference: (*voxels) bool, the region whose mean is zero; None takes the mask.
+            progress: called with (iteration, iterations).
+
+        Raises:
+            ShapeError: maps of different voxels, or as many directions as orientations are not given.
+            DataError: values in the mask that are not finite, or an empty mask.
+            AcquisitionError: fewer or more orientations than it can use.
+        """
+        given = torch.as_tensor(b0_direction, dtype=torch.float64).reshape(-1, 3)
+        directions = tuple(unit_direction(one) for one in given.tolist())
+        if field.ndim == 3:
+            field = field[None]
+        _check(
+            field, mask, len(directions), {"weight": weight, "magnitude": magnitude, "reference": reference}
+        )
+        if not self.least_orientations <= len(field) <= self.most_orientations:
+            raise AcquisitionError(
+                f"{len(field)} orientations for {self.name}",
+                f"it takes {self.least_orientations} to {self.most_orientations}.",
+                "Choose another inversion, or give it other fields.",
+            )
+        field = torch.where(mask, field, torch.zeros((), dtype=field.dtype, device=field.device))
+        if not bool(torch.isfinite(field).all()):
+            raise DataError(
+                "a field that is not finite everywhere in the mask",
+                "one such voxel spoils all others.",
+                "Leave it out of the mask, or fill it.",
+            )
+        if weight is None:
+            weight = mask.to(field.dtype)[None]
+        else:
+            weight = _normalised(weight if weight.ndim == 4 else weight[None], mask).to(field.dtype)
+        if noise is None:
+            noise = max(
+                field_noise(one, mask, weight[min(i, len(weight) - 1)]) for i, one in enumerate(field)
+            )
+        x, y, z = (float(side) for side in voxel_size)
+        local = LocalField(
+            field, mask, (x, y, z), directions, weight, noise, magnitude, radians_per_ppm, progress
+        )
+        result = self.method(local)
+        named = "mean over the mask" if reference is None else "mean over the reference region"
+        return dataclasses.replace(
+            result, value=referenced(result.value, mask, reference), reference=f"{named} is zero"
+        )
+
+
+def referenced(chi: Tensor, mask: Tensor, reference: Tensor | None = None) -> Tensor:
+    """Susceptibility counted from the mean of a region, zero outside the mask: the field leaves that number open.
+
+    Args:
+        chi: (*voxels) in ppm.
+        mask: (*voxels) bool.
+        reference: (*voxels) bool; None takes the mask.
+
+    Raises:
+        DataError: no voxel of the region is in the mask.
+    """
+    region = mask if reference is None else mask & reference
+    count = int(region.sum())
+    if not count:
+        raise DataError(
+            "a reference region without a voxel in the mask",
+            "susceptibility has no zero of its own.",
+            "Choose another region.",
+        )
+    mean = torch.where(region, chi, 0.0).sum() / count
+    return torch.where(mask, chi - mean, 0.0)
+
+
+def radians_per_ppm(field_strength: float, echo_time: float) -> float:
+    """Phase in rad that a field of one ppm makes: 2π γ/2π B0 TE 1e-6.
+
+    Args:
+        field_strength: T.
+        echo_time: s.
+    """
+    return 2e-6 * math.pi * GYROMAGNETIC_RATIO * field_strength * echo_time
+
+
+def field_noise(field: Tensor, mask: Tensor, weight: Tensor | None = None) -> float:
+    """Standard deviation of white noise in a field, from what no smooth field could contain; in its units.
+
+    Second differences along all three axes at once, whose median size stands for that of noise.
+
+    Args:
+        field: (*voxels).
+        mask: (*voxels) bool; only voxels whose 26 neighbours are in it as well are looked at.
+        weight: (*voxels) proportional to 1 / noise; the result is then that of weight 1.
+
+    Returns:
+        The standard deviation; 0 where the mask is too thin to tell.
+    """
+    rough, inside = field, mask
+    for axis in range(3):
+        if field.shape[axis] < 3:
+            return 0.0
+        parts = [rough.narrow(axis, start, rough.shape[axis] - 2) for start in range(3)]
+        rough = parts[0] - 2 * parts[1] + parts[2]
+        kept = [inside.narrow(axis, start, inside.shape[axis] - 2) for start in range(3)]
+        inside = kept[0] & kept[1] & kept[2]
+    if not bool(inside.any()):
+        return 0.0
+    size = rough.abs()
+    if weight is not None:
+        size = size * weight[1:-1, 1:-1, 1:-1]
+    return float(size[inside].median()) / (0.67449 * 6**1.5)
+
+
+def filtered_deviation(filters: Tensor, variance: Tensor) -> Tensor:
+    """Standard deviation (*voxels) of a filtered field with noise of its own in every voxel.
+
+    Args:
+        filters: (orientation, side, side, side // 2 + 1), real and even; the results are added.
+        variance: (orientation or 1, *voxels).
+    """
+    sides = tuple(variance.shape[-3:])
+    response = torch.fft.irfftn(filters, s=sides, dim=AXES)
+    spectrum = torch.fft.rfftn(response.square_(), dim=AXES) * torch.fft.rfftn(variance, dim=AXES)
+    return torch.fft.irfftn(spectrum.sum(0), s=sides, dim=AXES).clamp_min_(0).sqrt_()
+
+
+def _normalised(weight: Tensor, mask: Tensor) -> Tensor:
+    weight = torch.where(mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
+    if not bool(torch.isfinite(weight).all()) or bool((weight < 0).any()) or not bool((weight > 0).any()):
+        raise DataError(
+            "a weight that is negative, not finite, or zero in the whole mask",
+            "it stands for 1 / noise.",
+            "Give the magnitude, or leave the weight out.",
+        )
+    inside = weight.double().square().sum() / (int(mask.sum()) * len(weight))
+    return weight / inside.sqrt()
+
+
+def _check(field: Tensor, mask: Tensor, directions: int, maps: dict[str, Tensor | None]) -> None:
+    voxels = tuple(mask.shape)
+    if field.ndim != 4 or len(voxels) != 3 or len(field) != directions:
+        raise ShapeError(
+            f"a field of {tuple(field.shape)}, a mask of {voxels} and {directions} directions of B0",
+            "each orientation has a volume and a direction.",
+            "Give (*voxels) with one direction, or (orientation, *voxels) with as many.",
+        )
+    if not bool(mask.any()):
+        raise DataError("a mask without a single voxel", "nothing would be estimated.", "Check the mask.")
+    given = {"field": field, **{name: value for name, value in maps.items() if value is not None}}
+    for name, value in given.items():
+        if tuple(value.shape[-3:]) != voxels:
+            raise ShapeError(
+                f"{name} of {tuple(value.shape)} for a mask of {voxels}",
+                "all maps lie on the same voxels.",
+                "Resample it first.",
+            )
