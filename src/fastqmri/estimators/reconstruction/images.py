@@ -46,14 +46,17 @@ def encoding_of(measurement: Measurement) -> LinearOperator:
 
 @dataclass(frozen=True)
 class ZeroFilled:
-    """What was not measured counts as zero: E^H y, scaled so that a fully sampled scan comes out right."""
+    """What was not measured counts as zero: E^H y, scaled so that a fully sampled scan comes out right.
+
+    Samples off the grid count with the part of k-space they stand for.
+    """
 
     name: str = "zero-filled"
     references: tuple[str, ...] = ()
 
     def reconstruct(self, measurement: Measurement, *, progress: Progress | None = None) -> Tensor:
         """Complex images (contrast, *voxels)."""
-        return encoding_of(measurement).adjoint(measurement.data)
+        return encoding_of(measurement).zero_filled(measurement.data)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from fastqmri.physics.encoding.cartesian import CartesianEncoding, Sampling
 from fastqmri.physics.encoding.coils import Sensitivities, synthetic_sensitivities
+from fastqmri.physics.encoding.density import fixed_point_density, radial_density, voronoi_density
 from fastqmri.physics.encoding.dipole import (
     COMPONENTS,
     Dipole,
@@ -12,9 +13,13 @@ from fastqmri.physics.encoding.dipole import (
 )
 from fastqmri.physics.encoding.fourier import Fourier
 from fastqmri.physics.encoding.nufft import NonUniformFourier
+from fastqmri.physics.encoding.off_resonance import OffResonance
 from fastqmri.physics.encoding.operator import AdjointAsBackward, Identity, LinearOperator, Zero, stack
 from fastqmri.physics.encoding.sampling import variable_density_lines
 from fastqmri.physics.encoding.sparsity import FiniteDifferences, Wavelets
+from fastqmri.physics.encoding.subspace import TemporalSubspace
+from fastqmri.physics.encoding.toeplitz import ToeplitzGram
+from fastqmri.physics.encoding.trajectories import golden_radial, golden_radial_3d, spiral, stack_of_stars
 
 __all__ = [
     "COMPONENTS",
@@ -26,15 +31,25 @@ __all__ = [
     "Identity",
     "LinearOperator",
     "NonUniformFourier",
+    "OffResonance",
     "Sampling",
     "Sensitivities",
     "SusceptibilityTensor",
+    "TemporalSubspace",
+    "ToeplitzGram",
     "Wavelets",
     "Zero",
     "dipole_and_rest",
     "dipole_kernel",
+    "fixed_point_density",
+    "golden_radial",
+    "golden_radial_3d",
+    "radial_density",
+    "spiral",
     "stack",
+    "stack_of_stars",
     "synthetic_sensitivities",
     "unit_direction",
     "variable_density_lines",
+    "voronoi_density",
 ]

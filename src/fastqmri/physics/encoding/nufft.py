@@ -124,6 +124,7 @@ class NonUniformFourier(LinearOperator):
         self.range = (int(trajectory.shape[-2]),)
         self.scale = 1 / math.sqrt(math.prod(voxels))
         self._plans = Plans(voxels)
+        self._density: tuple[Tensor, Tensor] | None = None  # of this trajectory
 
     trajectory: Tensor
     domain: tuple[int, ...]
@@ -143,6 +144,16 @@ class NonUniformFourier(LinearOperator):
         """Images of samples, each with weight one."""
         self._check(y, self.range, "samples")
         return _Transform.apply(_complex(y), self.trajectory, self, True)
+
+    def zero_filled(self, y: Tensor) -> Tensor:
+        """Images of samples with the weights of `fixed_point_density`, found at the first call and kept."""
+        from fastqmri.physics.encoding.density import fixed_point_density
+
+        if self._density is None or not torch.equal(self._density[0], self.trajectory):
+            weights = fixed_point_density(self.trajectory, self.domain)
+            self._density = self.trajectory.detach().clone(), weights
+        weights = self._density[1].to(y.real.dtype)
+        return self.adjoint(y * (weights[:, None] if weights.ndim == 2 else weights))
 
     @property
     def gram(self) -> LinearOperator:

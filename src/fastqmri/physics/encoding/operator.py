@@ -69,6 +69,13 @@ class LinearOperator(nn.Module, ABC):
     def adjoint(self, y: Tensor) -> Tensor:
         """The adjoint applied to ``y``, (..., *range) -> (..., *domain)."""
 
+    def zero_filled(self, y: Tensor) -> Tensor:
+        """An image of samples, taking what was not measured for zero: the adjoint.
+
+        Samples that lie closer in some places than in others count with the part of k-space each stands for.
+        """
+        return self.adjoint(y)
+
     @property
     def H(self) -> LinearOperator:
         """The adjoint."""
@@ -232,6 +239,10 @@ class Composition(LinearOperator):
     def adjoint(self, y: Tensor) -> Tensor:
         """The adjoint of ``inner`` after that of ``outer``."""
         return self.inner.adjoint(self.outer.adjoint(y))
+
+    def zero_filled(self, y: Tensor) -> Tensor:
+        """That of ``inner`` after that of ``outer``."""
+        return self.inner.zero_filled(self.outer.zero_filled(y))
 
     @property
     def gram(self) -> LinearOperator:
