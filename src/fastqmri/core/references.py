@@ -156,6 +156,7 @@ REFERENCES: dict[str, str] = {
   pages   = {58},
   year    = {2021},
   doi     = {10.3390/jimaging7030058}
+}""",
     "salomir2003": """\
 @article{salomir2003,
   author  = {Salomir, Rares and de Senneville, Baudouin Denis and Moonen, Chrit T. W.},
