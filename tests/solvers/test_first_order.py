@@ -153,3 +153,21 @@ def test_primal_dual_keeps_within_a_box():
         iterations=500,
     )
     assert torch.allclose(x, torch.tensor([0.0, 0.3, 1.0]).double(), atol=1e-8)
+
+
+def test_primal_dual_does_not_stop_where_only_the_dual_moves():
+    """Started at the minimum of f, x stands still at first."""
+    noisy = torch.tensor([0.0, 1.0, 0.0, 1.0]).double()
+    difference = torch.eye(4, dtype=torch.float64).diff(dim=0)
+    x = primal_dual(
+        lambda x: x - noisy,
+        lambda x: difference @ x,
+        lambda y: difference.T @ y,
+        lambda y: within_ball(y, 10.0),
+        noisy,
+        lipschitz=1.0,
+        norm=2.0,
+        iterations=2000,
+        tolerance=1e-9,
+    )
+    assert torch.allclose(x, torch.full_like(x, 0.5), atol=1e-6)

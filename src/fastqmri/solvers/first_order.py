@@ -113,7 +113,7 @@ def primal_dual(
         proximal: of τ G, for an indicator G (a projection); the identity if None.
         balance: between both steps; best near the ratio of dual to primal distance from the start.
         iterations: at most.
-        tolerance: it stops when an iteration changes x by less than this fraction.
+        tolerance: it stops when an iteration changes x and the dual by less than this fraction.
         progress: called with (iteration, iterations).
     """
     dual_step = balance / norm
@@ -125,11 +125,11 @@ def primal_dual(
         if proximal is not None:
             new = proximal(new)
         change = new - x
-        dual = dual_projection(dual.add_(analysis(new + change), alpha=dual_step))
-        x = new
+        before, x = dual, new
+        dual = dual_projection(torch.add(dual, analysis(new + change), alpha=dual_step))
         if progress:
             progress(iteration + 1, iterations)
-        if tolerance and _settled(change, x, tolerance):
+        if tolerance and _settled(change, x, tolerance) and _settled(dual - before, dual, tolerance):
             break
     return x
 

@@ -43,3 +43,25 @@ def lost(vectors: Tensor, directions: Tensor) -> Tensor:
 def coordinates(vectors: Tensor, directions: Tensor) -> Tensor:
     """(vector, direction) of vectors (vector, sample), in double precision."""
     return torch.cat([block.to(directions.dtype) @ directions for block in vectors.split(_BLOCK)])
+
+
+def leading_direction(matrices: Tensor, iterations: int = 8) -> Tensor:
+    """Right singular vector of the largest singular value of many small matrices, by power iteration.
+
+    Args:
+        matrices: (..., row, column).
+        iterations: each squares, in effect, the matrix whose power is taken.
+
+    Returns:
+        (..., column), of length one; zero for matrices of zeros.
+    """
+    tiny = torch.finfo(matrices.real.dtype).tiny
+    power = matrices.mH @ matrices
+    for _ in range(iterations):
+        size = power.diagonal(dim1=-2, dim2=-1).real.sum(-1)[..., None, None]
+        power = power / size.clamp_min(tiny)
+        power = power @ power
+    energies = power.diagonal(dim1=-2, dim2=-1).real
+    best = energies.argmax(-1, keepdim=True)[..., None].expand(*power.shape[:-1], 1)
+    column = power.gather(-1, best).squeeze(-1)
+    return column / torch.linalg.vector_norm(column, dim=-1, keepdim=True).clamp_min(tiny)

@@ -19,10 +19,15 @@ Progress = Callable[[int, int], None]
 class ImageReconstruction(Protocol):
     """An image stage: k-space in, complex contrast images out."""
 
-    name: str
-    """For ``--method`` and the records."""
-    references: tuple[str, ...]
-    """Bibliography keys."""
+    @property
+    def name(self) -> str:
+        """For ``--method`` and the records."""
+        ...
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Bibliography keys."""
+        ...
 
     def reconstruct(self, measurement: Measurement, *, progress: Progress | None = None) -> Tensor:
         """Complex images (contrast, *voxels) of a measurement with an encoding."""

@@ -1,0 +1,79 @@
+"""How much noise k-space holds, and how much of it arrives in images: what regularisation is measured by."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fastqmri.core import DataError, Measurement
+from fastqmri.estimators.reconstruction.images import encoding_of
+from fastqmri.physics.encoding import LinearOperator
+
+_RAYLEIGH_MEDIAN = math.sqrt(2 * math.log(2))
+_OUTER = 0.15
+_LEAST_SAMPLES = 64
+
+
+def kspace_noise(measurement: Measurement) -> float:
+    """Standard deviation of the noise of one real channel of k-space.
+
+    The measurement's own, or else from the samples farthest from the centre of k-space, 15 % of those measured: there
+    the median magnitude of noise is sqrt(2 ln 2) σ. Contrasts with little signal show the noise best, so that the
+    lowest result of all contrasts counts. What the object has at the rim of k-space is taken for noise too.
+
+    Raises:
+        DataError: images, or k-space without a single measured sample.
+    """
+    encoding = encoding_of(measurement)
+    if measurement.noise is not None:
+        return float(measurement.noise)
+    magnitude = measurement.data.abs()
+    distance = _distance(encoding, magnitude)
+    levels = []
+    for samples, away in zip(magnitude, distance.expand_as(magnitude), strict=True):
+        measured = samples > 0
+        samples, away = samples[measured], away[measured]
+        if len(samples):
+            count = min(len(samples), max(_LEAST_SAMPLES, int(_OUTER * len(samples))))
+            outer = samples[away.topk(count).indices]
+            levels.append(float(outer.median()) / _RAYLEIGH_MEDIAN)
+    if not levels:
+        raise DataError(
+            "k-space in which every sample is zero",
+            "nothing was measured.",
+            "Check the raw data and the mask.",
+        )
+    return min(levels)
+
+
+def noise_gain(encoding: LinearOperator, like: Tensor) -> float:
+    """Standard deviation of E^H n for white noise n of standard deviation one, the mean over the voxels seen.
+
+    Known from one draw, always the same.
+
+    Args:
+        encoding: E.
+        like: k-space.
+    """
+    generator = torch.Generator().manual_seed(0)
+    white = torch.randn(like.shape, dtype=like.dtype, generator=generator).to(like.device)
+    image = encoding.adjoint(white)
+    energy = image.abs().square()
+    seen = energy > 1e-6 * energy.mean()
+    return float(energy[seen].mean().sqrt()) if bool(seen.any()) else 0.0
+
+
+def _distance(encoding: LinearOperator, samples: Tensor) -> Tensor:
+    """How far samples lie from the centre of k-space, relative; broadcasts against (contrast, coil, *samples)."""
+    trajectory = next(
+        (b for name, b in encoding.named_buffers() if name.split(".")[-1] == "trajectory"), None
+    )
+    if trajectory is not None:
+        away = trajectory.norm(dim=-1)
+        return away[:, None] if away.ndim > 1 else away
+    sides = samples.shape[2:]
+    axes = [((torch.arange(n) - n // 2) / max(n / 2, 1)).to(samples) for n in sides]
+    squares = [axis.square().view(-1, *(1,) * (len(sides) - i - 1)) for i, axis in enumerate(axes)]
+    return torch.stack(torch.broadcast_tensors(*squares)).sum(0).sqrt()
