@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastqmri.core import FileError, ShapeError
-from fastqmri.io.raw.scan import LazySlices
+from fastqmri.io.raw.scan import LazySlices, RawScan
 
 Integers = NDArray[np.int64]
 _BATCH = 256  # readouts that are in memory besides their slice
@@ -65,6 +66,54 @@ class Readouts:
                 "Export the scan again, with all its channels.",
             )
         return int(found[0])
+
+
+def assembled(
+    readouts: Readouts,
+    count: tuple[int, int],
+    encoded: tuple[int, int, int],
+    width: int,
+    field_of_view: tuple[float, float, float],
+    *,
+    calibration: Readouts | None = None,
+    **known: Any,
+) -> RawScan:
+    """The scan of a table of readouts, its slices lazy.
+
+    Args:
+        readouts: of the images.
+        count: of slices and contrasts.
+        encoded: (z, y, x) matrix, with oversampling along x; z of 1 makes it 2D.
+        width: x without oversampling.
+        field_of_view: (z, y, x) without oversampling, m.
+        calibration: readouts that only calibrate.
+        known: what else `RawScan` takes.
+    """
+    coils = readouts.check_coils()
+    flat = encoded[0] == 1
+    mask = sampled(readouts, *count, encoded, width)
+    kspace = gather(readouts, *count, coils, encoded, width)
+    lines = None
+    if calibration is not None:
+        calibration.check_coils()
+        lines = _of_one(gather(calibration, count[0], 1, coils, encoded, width), 1)
+        lines = _of_one(lines, 2) if flat else lines
+    if flat:
+        kspace, mask = _of_one(kspace, 3), mask[:, :, 0]
+    return RawScan(
+        kspace=kspace,
+        matrix=(encoded[1], width) if flat else (encoded[0], encoded[1], width),
+        field_of_view=field_of_view[1:] if flat else field_of_view,
+        mask=mask[0] if len(mask) == 1 else mask,
+        calibration=lines,
+        **known,
+    )
+
+
+def _of_one(kspace: LazySlices, axis: int) -> LazySlices:
+    """Without an axis of length one."""
+    shape = kspace.shape[:axis] + kspace.shape[axis + 1 :]
+    return LazySlices(shape, lambda index: kspace.read(index).squeeze(axis - 1))
 
 
 def sampled(

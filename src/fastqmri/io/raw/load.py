@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 from fastqmri.core import FileError, UnknownNameError
+from fastqmri.io.raw.fastmri import read_fastmri
 from fastqmri.io.raw.mrd import opened, read_mrd
 from fastqmri.io.raw.scan import RawScan, join_contrasts
+from fastqmri.io.raw.siemens import read_siemens
 
-KINDS = ("mrd",)
+KINDS = ("mrd", "siemens", "fastmri")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -21,7 +24,7 @@ def load_raw(
     Args:
         paths: of the files, in the order of their contrasts.
         contrast_axis: counter of ISMRMRD and Siemens files that numbers the contrasts; see `read_mrd`.
-        kind: ``"mrd"``; None looks into the files.
+        kind: ``"mrd"``, ``"siemens"`` or ``"fastmri"``; None looks into the files.
 
     Raises:
         FileError: no such file, of no known kind, cut short, or unclear which contrasts it has.
@@ -38,7 +41,11 @@ def load_raw(
             raise UnknownNameError(
                 f"raw data of kind {read_as!r}", f"known are {', '.join(KINDS)}.", "Name one of them."
             )
-        scans.append(read_mrd(path, contrast_axis=contrast_axis))
+        if read_as == "fastmri":
+            scans.append(read_fastmri(path))
+        else:
+            read = read_mrd if read_as == "mrd" else read_siemens
+            scans.append(read(path, contrast_axis=contrast_axis))
     return join_contrasts(scans, [str(path) for path in files])
 
 
@@ -52,14 +59,24 @@ def _kind_of(path: Path) -> str:
         with opened(path) as content:
             if "dataset" in content:
                 return "mrd"
+            if "kspace" in content:
+                return "fastmri"
             names = ", ".join(sorted(content)) or "nothing"
         raise FileError(
             f"{path}: HDF5 with {names} in it",
-            "ISMRMRD has a group named dataset.",
+            "ISMRMRD has a group named dataset, fastMRI a data set named kspace.",
             "Convert the scan to ISMRMRD.",
         )
+    if path.suffix.lower() == ".dat" or _lists_measurements(start):
+        return "siemens"
     raise FileError(
         f"{path}: begins with {start[:8]!r}",
-        "it is no raw data of a kind known here (ISMRMRD).",
+        "it is no raw data of a kind known here (ISMRMRD, Siemens, fastMRI).",
         "Convert the scan to ISMRMRD.",
     )
+
+
+def _lists_measurements(start: bytes) -> bool:
+    """Whether a file begins like Siemens raw data: a zero, then how many measurements (at most 64) follow."""
+    first, entries = struct.unpack("<2I", start[:8]) if len(start) >= 8 else (1, 0)
+    return first == 0 and 0 < entries <= 64

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastqmri.core import FileError, UnknownNameError
-from fastqmri.io.raw.assembly import Integers, Readouts, gather, sampled
+from fastqmri.core import FileError
+from fastqmri.io.raw.assembly import Integers, Readouts, assembled
+from fastqmri.io.raw.counters import CONTRAST_AXES, number_contrasts
 from fastqmri.io.raw.packages import needed
 from fastqmri.io.raw.scan import LazySlices, RawScan
 from fastqmri.io.raw.trajectories import in_radians
 
-CONTRAST_AXES = ("contrast", "set", "repetition", "phase")
 _NOISE, _CALIBRATION, _BOTH, _REVERSE = 19, 20, 21, 22
 _SKIPPED = {
     23: "navigator",
@@ -84,8 +84,6 @@ def read_mrd(
             "Give the file of the measurement itself.",
         )
     source = _Source(path, dataset)
-    contrast, names = _contrasts(heads["idx"], image, contrast_axis, header, path)
-    notes += names
     space = np.unique(heads["encoding_space_ref"][image])
     if len(space) > 1:
         raise FileError(
@@ -93,7 +91,9 @@ def read_mrd(
             "they have different matrices, which one scan can't have.",
             "Write one file for each encoding space.",
         )
-    encoding = header.encoding[int(space[0])]
+    encoding = header.encoding[min(int(space[0]), len(header.encoding) - 1)]
+    counters = {name: heads["idx"][name][image] for name in CONTRAST_AXES}
+    contrast = number_contrasts(counters, contrast_axis, _promised(encoding), path)
     slices = np.unique(heads["idx"]["slice"][image], return_inverse=True)
     noise = _noise(source, heads, kinds, image, notes)
     common: dict[str, Any] = {"noise": noise, **sequence_of(header)}
@@ -146,47 +146,10 @@ def _sorted_by_kind(flags: NDArray[np.uint64], path: Path, notes: list[str]) -> 
     return kinds
 
 
-def _contrasts(
-    counters: NDArray[Any], image: Integers, axis: str | None, header: Any, path: Path
-) -> tuple[Integers, list[str]]:
-    """The contrast of each image readout, counted from 0."""
-    varying = [name for name in CONTRAST_AXES if len(np.unique(counters[name][image])) > 1]
-    chosen = axis.split("+") if axis else varying
-    strange = [name for name in chosen if name not in CONTRAST_AXES]
-    if strange:
-        raise UnknownNameError(
-            f"contrast axis {axis!r}",
-            f"the counters of ISMRMRD that can number contrasts are {', '.join(CONTRAST_AXES)}.",
-            "Name one of them, or several joined by +.",
-        )
-    extent = {name: int(counters[name][image].max()) + 1 for name in CONTRAST_AXES}
-    if (axis is None and len(varying) > 1) or (set(varying) - set(chosen)):
-        told = ", ".join(f"{name} (0 to {extent[name] - 1})" for name in varying)
-        raise FileError(
-            f"{path}: the counters {told} vary",
-            "it isn't clear which of them numbers the contrasts.",
-            f"Say so: contrast_axis={varying[0]!r}, or all of them: contrast_axis={'+'.join(varying)!r}.",
-        )
-    number = np.zeros(len(image), np.int64)
-    promised = 1
-    limits = _limits(header, 0)
-    for name in chosen:
-        limit = getattr(limits, name, None)
-        size = max(extent[name], int(limit.maximum) + 1 if limit is not None else 0)
-        number = number * size + counters[name][image].astype(np.int64)
-        promised *= size
-    missing = sorted(set(range(promised)) - set(np.unique(number).tolist()))
-    if missing:
-        raise FileError(
-            f"{path}: no readout of contrast {', '.join(map(str, missing[:6]))} (counted from 0) of {promised}",
-            f"the counter{'s' if len(chosen) > 1 else ''} {'+'.join(chosen)} and the header's limits promise it.",
-            "Export the scan again; it may have been cut short.",
-        )
-    return number, []
-
-
-def _limits(header: Any, space: int) -> Any:
-    return header.encoding[space].encodingLimits
+def _promised(encoding: Any) -> dict[str, int]:
+    """How many contrasts the header's limits say there are, by counter."""
+    limits = {name: getattr(encoding.encodingLimits, name) for name in CONTRAST_AXES}
+    return {name: int(limit.maximum) + 1 for name, limit in limits.items() if limit is not None}
 
 
 @dataclass(frozen=True)
@@ -242,6 +205,15 @@ def _noise(
     return torch.from_numpy(noise)
 
 
+def spaces_of(encoding: Any, path: Path) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Matrix (z, y, x) and field of view in m of what was encoded, and of the image.
+
+    Raises:
+        FileError: no matrix, or lengths that can't be millimetres.
+    """
+    return _space(encoding.encodedSpace, path), _space(encoding.reconSpace, path)
+
+
 def _space(space: Any, path: Path) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
     """Matrix (z, y, x) and field of view in m of an encoding space."""
     matrix = tuple(int(getattr(space.matrixSize, axis)) for axis in "zyx")
@@ -267,58 +239,36 @@ def _cartesian(
     affine: Tensor | None,
     common: dict[str, Any],
 ) -> RawScan:
-    encoded, view = _space(encoding.encodedSpace, source.path)
-    _, recon_view = _space(encoding.reconSpace, source.path)
+    (encoded, view), (_, recon_view) = spaces_of(encoding, source.path)
     wide, width = encoded[2], encoded[2]
     oversampling = view[2] / recon_view[2] if recon_view[2] > 0 else 1.0
     if oversampling > 1 and abs(wide / oversampling - round(wide / oversampling)) < 1e-3 * wide:
         width = round(wide / oversampling)
     lines = _table(source, heads, image, contrast, slices[1], encoding, encoded, notes)
-    coils = lines.check_coils()
     count = len(slices[0]), int(contrast.max()) + 1
-    mask = sampled(lines, *count, encoded, width)
-    kspace = gather(lines, *count, coils, encoded, width)
     averages = int(heads["idx"]["average"][image].max()) + 1
     if averages > 1:
         notes.append(f"{averages} averages averaged")
-    calibration = None
-    own = np.flatnonzero(kinds == _IS_CALIBRATION)
-    numbers = np.searchsorted(slices[0], heads["idx"]["slice"][own]) if len(own) else own
-    if len(own) and set(heads["idx"]["slice"][own]) == set(slices[0]):
-        table = _table(source, heads, own, np.zeros_like(own), numbers, encoding, encoded, notes)
-        table.check_coils()
-        calibration = gather(table, count[0], 1, coils, encoded, width)
-    elif len(own):
-        notes.append(f"{len(own)} calibration readouts left out: not of every slice")
-    flat = encoded[0] == 1
     if encoding.trajectory.value == "epi":
         notes.append("echo-planar readouts without phase correction")
-    return RawScan(
-        kspace=_without_depth(kspace) if flat else kspace,
-        matrix=(encoded[1], width) if flat else (encoded[0], encoded[1], width),
-        field_of_view=(view[1], view[2] * width / wide)
-        if flat
-        else (view[0], view[1], view[2] * width / wide),
-        mask=_mask_of(mask[..., 0, :, :] if flat else mask),
-        calibration=None if calibration is None else _of_coils(calibration, flat),
+    own = np.flatnonzero(kinds == _IS_CALIBRATION)
+    calibration = None
+    if len(own) and set(heads["idx"]["slice"][own]) == set(slices[0]):
+        numbers = np.searchsorted(slices[0], heads["idx"]["slice"][own])
+        calibration = _table(source, heads, own, np.zeros_like(own), numbers, encoding, encoded, notes)
+    elif len(own):
+        notes.append(f"{len(own)} calibration readouts left out: not of every slice")
+    return assembled(
+        lines,
+        count,
+        encoded,
+        width,
+        (*view[:2], view[2] * width / wide),
+        calibration=calibration,
         affine=affine,
         notes=tuple(notes),
         **common,
     )
-
-
-def _mask_of(mask: Tensor) -> Tensor:
-    return mask[0] if mask.shape[0] == 1 else mask
-
-
-def _without_depth(kspace: LazySlices) -> LazySlices:
-    shape = kspace.shape[:3] + kspace.shape[4:]
-    return LazySlices(shape, lambda index: kspace.read(index)[:, :, 0])
-
-
-def _of_coils(kspace: LazySlices, flat: bool) -> LazySlices:
-    kspace = _without_depth(kspace) if flat else kspace
-    return LazySlices((kspace.shape[0], *kspace.shape[2:]), lambda index: kspace.read(index)[0])
 
 
 def _table(
@@ -376,8 +326,7 @@ def _elsewhere(
     common: dict[str, Any],
 ) -> RawScan:
     """A non-Cartesian scan: readouts of a contrast one after another."""
-    encoded, encoded_view = _space(encoding.encodedSpace, source.path)
-    recon, view = _space(encoding.reconSpace, source.path)
+    (encoded, encoded_view), (recon, view) = spaces_of(encoding, source.path)
     head = heads[image]
     coils = np.unique(head["active_channels"])
     if len(coils) > 1:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastqmri.core import DataError, UnknownNameError
 from fastqmri.core.units import GYROMAGNETIC_RATIO
 from fastqmri.io.atomic import atomic
-from fastqmri.io.raw.mrd import CONTRAST_AXES
+from fastqmri.io.raw.counters import CONTRAST_AXES
 from fastqmri.io.raw.packages import needed
 from fastqmri.io.raw.scan import RawScan
 
