@@ -98,7 +98,9 @@ def box(x: Tensor, lower: Threshold | None, upper: Threshold | None) -> Tensor:
 
 def joint_magnitude(x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
     """Euclidean norm along ``axes``, which stay with length 1."""
-    return torch.linalg.vector_norm(x, dim=axes, keepdim=True)
+    # several times faster than a vector norm along any but the last axis
+    energy = x.abs().square().sum(axes, keepdim=True)
+    return energy.clamp_min(torch.finfo(energy.dtype).tiny).sqrt()  # with a gradient at zero
 
 
 def _shrinkage(magnitude: Tensor, threshold: Threshold) -> Tensor:

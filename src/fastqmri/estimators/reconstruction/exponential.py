@@ -41,9 +41,9 @@ class LowRankSparse:
         seed: of the shifts.
     """
 
-    low_rank: float = 0.2
-    sparsity: float = 0.1
-    exponential: float = 0.3
+    low_rank: float = 0.1
+    sparsity: float = 0.2
+    exponential: float = 0.5
     block: int | None = None
     wavelet: str = "haar"
     iterations: int = 60

@@ -11,7 +11,7 @@ from torch import Tensor
 from fastqmri.core import Measurement
 from fastqmri.estimators.reconstruction.images import encoding_of
 from fastqmri.estimators.reconstruction.noise import kspace_noise, noise_gain
-from fastqmri.physics.encoding import CartesianEncoding, LinearOperator
+from fastqmri.physics.encoding import CartesianEncoding, LinearOperator, TemporalSubspace
 from fastqmri.solvers.first_order import largest_eigenvalue
 
 _MARGIN = 1.05
@@ -42,17 +42,13 @@ class DataTerm:
         """Longest safe step along the gradient."""
         return 1 / self.lipschitz
 
-    def projected(self, synthesis: Tensor) -> DataTerm:
-        """The same of coefficients c in x = B c.
-
-        Args:
-            synthesis: B, (contrast, coefficient), orthonormal columns.
-        """
+    def projected(self, subspace: TemporalSubspace) -> DataTerm:
+        """The same of coefficients c in x = Φ c, Φ of orthonormal directions."""
 
         def gram(c: Tensor) -> Tensor:
-            return mixed(synthesis.mH, self.gram(mixed(synthesis, c)))
+            return subspace.adjoint(self.gram(subspace(c)))
 
-        return DataTerm(gram, mixed(synthesis.mH, self.right), self.lipschitz, self.noise)
+        return DataTerm(gram, subspace.adjoint(self.right), self.lipschitz, self.noise)
 
 
 def data_term(measurement: Measurement, encoding: LinearOperator | None = None) -> DataTerm:
@@ -67,11 +63,6 @@ def data_term(measurement: Measurement, encoding: LinearOperator | None = None) 
     gain = noise_gain(encoding, measurement.data)
     gram = encoding.gram
     return DataTerm(gram, right, _lipschitz(encoding, gram, right), kspace_noise(measurement) * gain)
-
-
-def mixed(matrix: Tensor, x: Tensor) -> Tensor:
-    """Rows (row, column) times x (column, *voxels)."""
-    return (matrix.to(x) @ x.flatten(1)).unflatten(1, x.shape[1:])
 
 
 def _lipschitz(encoding: LinearOperator, gram: Callable[[Tensor], Tensor], right: Tensor) -> float:

@@ -10,7 +10,8 @@ from torch import Tensor
 from fastqmri.core import Measurement, PlausibilityError
 from fastqmri.estimators.reconstruction.images import Progress
 from fastqmri.estimators.reconstruction.low_rank import local_threshold
-from fastqmri.estimators.reconstruction.problem import data_term, mixed
+from fastqmri.estimators.reconstruction.problem import data_term
+from fastqmri.physics.encoding import TemporalSubspace
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers.first_order import fista
 from fastqmri.solvers.subspace import principal
@@ -94,8 +95,8 @@ class SubspaceLowRank:
         """Complex images (contrast, *voxels)."""
         rank = min(self.rank, self.model.acquisition.contrasts)
         basis, _ = temporal_basis(self.model, rank, generator=torch.Generator().manual_seed(self.seed))
-        basis = basis.to(measurement.data)
-        term = data_term(measurement).projected(basis)
+        subspace = TemporalSubspace(basis.to(measurement.data), len(measurement.voxels))
+        term = data_term(measurement).projected(subspace)
         coefficients = fista(
             term.gradient,
             local_threshold(term, self.weight, self.block, self.seed),
@@ -105,4 +106,4 @@ class SubspaceLowRank:
             tolerance=self.tolerance,
             progress=progress,
         )
-        return mixed(basis, coefficients)
+        return subspace(coefficients)

@@ -13,7 +13,7 @@ from fastqmri.physics.encoding import FiniteDifferences
 from fastqmri.solvers.first_order import primal_dual
 from fastqmri.solvers.proximal import within_ball
 
-_BALANCE = 0.5
+_BALANCE = 0.02
 
 
 @dataclass(frozen=True)

@@ -119,12 +119,20 @@ class _CartesianGram(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., contrast, *voxels) -> (..., contrast, *voxels)."""
-        coils = self.coils(x)
-        if self.axes:
-            coils = torch.fft.ifftn(torch.fft.fftn(coils, dim=self.axes) * self.mask, dim=self.axes)
-        else:
-            coils = coils * self.mask
-        return self.coils.adjoint(coils)
+        self.coils.check_images(x)
+        mask = self.mask[:, 0]
+        total: Tensor | None = None
+        # coil by coil: what lies between stays in the caches, and memory does not grow with the coils
+        for sensitivity in self.coils.maps.unbind(self.coils.axis):
+            seen = x * sensitivity
+            if self.axes:
+                seen = torch.fft.ifftn(torch.fft.fftn(seen, dim=self.axes) * mask, dim=self.axes)
+            else:
+                seen = seen * mask
+            seen = seen * sensitivity.conj()
+            total = seen if total is None else total + seen
+        assert total is not None
+        return total
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The same."""

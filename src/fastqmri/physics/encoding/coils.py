@@ -33,13 +33,17 @@ class Sensitivities(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """Coil images of images."""
+        self.check_images(x)
+        return x.unsqueeze(self.axis) * self.maps
+
+    def check_images(self, x: Tensor) -> None:
+        """Refuse images of another matrix."""
         if tuple(x.shape[self.axis + 1 :]) != self.domain:
             raise ShapeError(
                 f"images of {tuple(x.shape)} for coil sensitivities of {self.domain}",
                 "the last axes must be the voxels of the coil maps.",
                 "Give images of the coil maps' matrix.",
             )
-        return x.unsqueeze(self.axis) * self.maps
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Images, the coils summed with their conjugate sensitivities."""
