@@ -11,15 +11,18 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from fastqmri.core import (
-    AcquisitionError,
-    DataError,
-    Flag,
-    Measurement,
-    ParameterMaps,
-    UnknownNameError,
-)
+from fastqmri.core import DataError, Flag, Measurement, ParameterMaps
 from fastqmri.estimators import rician
+from fastqmri.estimators.judgement import (
+    LEAST_PEAK_SNR,
+    MISFIT_FACTOR,
+    MISFIT_SHARE,
+    at_bound,
+    check_belongs,
+    flagged,
+    imprecise,
+    outputs_of,
+)
 from fastqmri.estimators.screening import Screened, image_noise, saturation_level, screen
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers import dispatch
@@ -34,11 +37,7 @@ Finish = Callable[[ParameterMaps, Measurement, SignalModel], ParameterMaps]
 """(maps, what they were made from, the model) -> maps that know of their neighbours."""
 
 _Index = slice | Tensor
-_LEAST_PEAK_SNR = 3.0
-_MISFIT_FACTOR = 5.0
-_MISFIT_SHARE = 0.05
 _PRIOR_FREEDOM = 4.0
-_EDGE = 1e-5
 
 
 def widens(solve: _Solver) -> _Solver:
@@ -152,20 +151,7 @@ class Voxelwise:
                 "it maps images.",
                 "Reconstruct images first (estimators.reconstruction), or map k-space by a model-based method.",
             )
-        if measurement.acquisition != self.model.acquisition:
-            raise AcquisitionError(
-                f"a measurement made with {measurement.acquisition!r}",
-                f"this estimator was built for {self.model.acquisition!r}.",
-                "Build the estimator from the measurement's acquisition.",
-            )
-        allowed = {p.name for p in self.model.parameters if p.nominal is not None}
-        unknown = set(measurement.known) - allowed
-        if unknown:
-            raise UnknownNameError(
-                f"a map of {', '.join(sorted(unknown))}",
-                f"{type(self.model).__name__} has no such known quantity.",
-                f"It takes {', '.join(sorted(allowed)) or 'none'}.",
-            )
+        check_belongs(measurement, self.model)
         if measurement.data.is_complex() != self.model.complex_valued:
             held, wanted = ("complex", "real") if measurement.data.is_complex() else ("real", "complex")
             raise DataError(
@@ -199,9 +185,7 @@ class _Workspace:
 
     def __init__(self, model: SignalModel, measurement: Measurement) -> None:
         self.model = model
-        self.outputs = tuple(model.parameters[i] for i in model.estimated) + tuple(
-            d.parameter for d in model.derived
-        )
+        self.outputs = outputs_of(model)
         voxels = math.prod(measurement.voxels)
         self.flags = torch.zeros(voxels, dtype=torch.uint8)
         self.inside = None
@@ -249,12 +233,12 @@ class _Workspace:
                 if self.fixed is None:
                     self.fixed = torch.zeros_like(self.deviation)
             self.fixed[:, index] = torch.stack(fixed).float()
-        at_bound = _at_bound(model, x) if solution.at_bound is None else solution.at_bound
+        stopped = at_bound(model, x) if solution.at_bound is None else solution.at_bound
         self.residual[index] = solution.residual.float()
         self.samples[index] = part.samples.int() * (2 if model.complex_valued else 1)
         self.peak[index] = part.peak.float()
-        self.flags[index] |= _flag(~solution.converged | failed, Flag.NOT_CONVERGED) | _flag(
-            at_bound, Flag.AT_BOUND
+        self.flags[index] |= flagged(~solution.converged | failed, Flag.NOT_CONVERGED) | flagged(
+            stopped, Flag.AT_BOUND
         )
 
     def finish(self, measurement: Measurement, saturation: float | None, chunk: int) -> ParameterMaps:
@@ -309,7 +293,7 @@ class _Workspace:
             flags |= self._flags_by_noise(span, level, freedom, estimated)
         lost = ~estimated
         if bool(lost.any()):
-            flags |= _flag(lost & (flags == 0), Flag.NOT_CONVERGED)
+            flags |= flagged(lost & (flags == 0), Flag.NOT_CONVERGED)
             self.deviation[:, span].masked_fill_(lost, torch.nan)
 
     def _noise_level(self, measurement: Measurement) -> tuple[float | None, list[str]]:
@@ -344,14 +328,12 @@ class _Workspace:
     def _flags_by_noise(self, span: slice, level: float, freedom: Tensor, estimated: Tensor) -> Tensor:
         """Flags of weak signal and of misfit; call it once the standard deviations are scaled."""
         peak = self.peak[span]
-        weak = peak < _LEAST_PEAK_SNR * level
-        for row, parameter in enumerate(self.outputs):
-            if parameter.bounds[0] >= 0 and parameter.unit not in ("1", "arbitrary"):
-                weak |= self.deviation[row, span] > self.value[row, span].abs()
+        weak = peak < LEAST_PEAK_SNR * level
+        weak |= imprecise(self.outputs, self.value[:, span], self.deviation[:, span])
         mean_square = self.residual[span] / freedom.clamp_min(1)
-        misfit = (freedom > 0) & (mean_square > (_MISFIT_FACTOR * level) ** 2)
-        misfit &= mean_square.sqrt_() > _MISFIT_SHARE * peak
-        return _flag(weak & estimated, Flag.LOW_SNR) | _flag(misfit & estimated, Flag.MODEL_MISFIT)
+        misfit = (freedom > 0) & (mean_square > (MISFIT_FACTOR * level) ** 2)
+        misfit &= mean_square.sqrt_() > MISFIT_SHARE * peak
+        return flagged(weak & estimated, Flag.LOW_SNR) | flagged(misfit & estimated, Flag.MODEL_MISFIT)
 
 
 def _take(batch: Screened, chosen: Tensor) -> Screened:
@@ -375,18 +357,3 @@ def _side_by_side(index: Tensor) -> _Index:
 def _at(index: _Index, chosen: Tensor) -> Tensor:
     """Flat indices of the chosen places of a chunk."""
     return chosen + index.start if isinstance(index, slice) else index[chosen]
-
-
-def _at_bound(model: SignalModel, x: Tensor) -> Tensor:
-    hit = torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
-    for row, i in zip(x, model.estimated, strict=True):
-        low, high = model.parameters[i].bounds
-        margin = _EDGE * min(high - low, max(abs(low), abs(high)), 1.0 if low == 0 else max(abs(low), 1e-300))
-        if low == 0 and model.parameters[i].unit == "arbitrary":
-            margin = 0.0  # amplitudes have no size of their own: images may come in any unit
-        hit |= (row <= low + margin) | (row >= high - _EDGE * abs(high))
-    return hit
-
-
-def _flag(where: Tensor, flag: Flag) -> Tensor:
-    return where.to(torch.uint8) * int(flag)
