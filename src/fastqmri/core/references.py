@@ -19,6 +19,48 @@ REFERENCES: dict[str, str] = {
   year    = {2009},
   doi     = {10.1137/080716542}
 }""",
+    "block2009": """\
+@article{block2009,
+  author  = {Block, Kai Tobias and Uecker, Martin and Frahm, Jens},
+  title   = {Model-based iterative reconstruction for radial fast spin-echo {MRI}},
+  journal = {IEEE Transactions on Medical Imaging},
+  volume  = {28},
+  number  = {11},
+  pages   = {1759--1769},
+  year    = {2009},
+  doi     = {10.1109/TMI.2009.2023119}
+}""",
+    "vogel1996": """\
+@article{vogel1996,
+  author  = {Vogel, Curtis R. and Oman, Mary E.},
+  title   = {Iterative methods for total variation denoising},
+  journal = {SIAM Journal on Scientific Computing},
+  volume  = {17},
+  number  = {1},
+  pages   = {227--238},
+  year    = {1996},
+  doi     = {10.1137/0917016}
+}""",
+    "wang2018": """\
+@article{wang2018,
+  author  = {Wang, Xiaoqing and Roeloffs, Volkert and Klosowski, Jakob and Tan, Zhengguo and Voit, Dirk and
+             Uecker, Martin and Frahm, Jens},
+  title   = {Model-based {T1} mapping with sparsity constraints using single-shot inversion-recovery radial {FLASH}},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {79},
+  number  = {2},
+  pages   = {730--740},
+  year    = {2018},
+  doi     = {10.1002/mrm.26726}
+}""",
+    "kingma2014": """\
+@article{kingma2014,
+  author  = {Kingma, Diederik P. and Ba, Jimmy},
+  title   = {Adam: a method for stochastic optimization},
+  journal = {arXiv},
+  volume  = {1412.6980},
+  year    = {2014}
+}""",
     "bondell2008": """\
 @article{bondell2008,
   author  = {Bondell, Howard D. and Reich, Brian J.},
