@@ -11,6 +11,7 @@ from fastqmri.estimators.reconstruction.images import (
 )
 from fastqmri.estimators.reconstruction.low_rank import GloballyLowRank, LocallyLowRank
 from fastqmri.estimators.reconstruction.methods import RECONSTRUCTIONS, ReconstructionMethod
+from fastqmri.estimators.reconstruction.model_based import ModelBased
 from fastqmri.estimators.reconstruction.noise import kspace_noise
 from fastqmri.estimators.reconstruction.subspace import SubspaceLowRank, temporal_basis
 from fastqmri.estimators.reconstruction.total_variation import TotalVariation
@@ -24,6 +25,7 @@ __all__ = [
     "ImageReconstruction",
     "LocallyLowRank",
     "LowRankSparse",
+    "ModelBased",
     "ReconstructionMethod",
     "StructuredSparsity",
     "SubspaceLowRank",
