@@ -15,7 +15,7 @@ from fastqmri.physics.encoding.fourier import Fourier
 from fastqmri.physics.encoding.nufft import NonUniformFourier
 from fastqmri.physics.encoding.off_resonance import OffResonance
 from fastqmri.physics.encoding.operator import AdjointAsBackward, Identity, LinearOperator, Zero, stack
-from fastqmri.physics.encoding.sampling import variable_density_lines
+from fastqmri.physics.encoding.sampling import poisson_disc, regular_lines, variable_density_lines
 from fastqmri.physics.encoding.sparsity import FiniteDifferences, Wavelets
 from fastqmri.physics.encoding.subspace import TemporalSubspace
 from fastqmri.physics.encoding.toeplitz import ToeplitzGram
@@ -44,7 +44,9 @@ __all__ = [
     "fixed_point_density",
     "golden_radial",
     "golden_radial_3d",
+    "poisson_disc",
     "radial_density",
+    "regular_lines",
     "spiral",
     "stack",
     "stack_of_stars",
