@@ -408,6 +408,40 @@ REFERENCES: dict[str, str] = {
   year    = {2018},
   doi     = {10.1038/sdata.2018.63}
 }""",
+    "uecker2014": """\
+@article{uecker2014,
+  author  = {Uecker, Martin and Lai, Peng and Murphy, Mark J. and Virtue, Patrick and Elad, Michael and
+             Pauly, John M. and Vasanawala, Shreyas S. and Lustig, Michael},
+  title   = {{ESPIRiT}---an eigenvalue approach to autocalibrating parallel {MRI}: Where {SENSE} meets {GRAPPA}},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {71},
+  number  = {3},
+  pages   = {990--1001},
+  year    = {2014},
+  doi     = {10.1002/mrm.24751}
+}""",
+    "walsh2000": """\
+@article{walsh2000,
+  author  = {Walsh, David O. and Gmitro, Arthur F. and Marcellin, Michael W.},
+  title   = {Adaptive reconstruction of phased array {MR} imagery},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {43},
+  number  = {5},
+  pages   = {682--690},
+  year    = {2000},
+  doi     = {10.1002/(SICI)1522-2594(200005)43:5<682::AID-MRM10>3.0.CO;2-G}
+}""",
+    "buehrer2007": """\
+@article{buehrer2007,
+  author  = {Buehrer, Martin and Pruessmann, Klaas P. and Boesiger, Peter and Kozerke, Sebastian},
+  title   = {Array compression for {MRI} with large coil arrays},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {57},
+  number  = {6},
+  pages   = {1131--1139},
+  year    = {2007},
+  doi     = {10.1002/mrm.21237}
+}""",
     "pruessmann2001": """\
 @article{pruessmann2001,
   author  = {Pruessmann, Klaas P. and Weiger, Markus and B{\\"o}rnert, Peter and Boesiger, Peter},

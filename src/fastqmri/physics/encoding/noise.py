@@ -54,3 +54,63 @@ def prewhiten(kspace: Tensor, whitening: Tensor, axis: int) -> Tensor:
     moved = kspace.movedim(axis, 0)
     mixed = whitening.to(kspace.dtype) @ moved.reshape(len(moved), -1)
     return mixed.view(len(mixed), *moved.shape[1:]).movedim(0, axis)
+
+
+def rim_noise(kspace: Tensor, mask: Tensor, *, part: float = 0.1) -> Tensor:
+    """Noise (coil, sample) from the rim of Cartesian k-space, where no noise scan is at hand.
+
+    The measured samples farthest from the middle; what the object has there counts as noise too.
+
+    Args:
+        kspace: (contrast, coil, *k-space).
+        mask: (contrast or 1, *k-space) bool.
+        part: of the measured samples that is taken.
+
+    Raises:
+        DataError: too few samples.
+    """
+    axes = [(torch.arange(side) - side // 2) / max(side / 2, 1) for side in kspace.shape[2:]]
+    distance = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(0).to(kspace.device)
+    coils = kspace.shape[1]
+    parts = []
+    for samples, measured in zip(kspace, mask.expand(len(kspace), *mask.shape[1:]), strict=True):
+        away = distance[measured]
+        count = int(part * len(away))
+        parts.append(samples[:, measured][:, away.topk(count).indices])
+    noise = torch.cat(parts, 1)
+    if noise.shape[1] <= 2 * coils:
+        raise DataError(
+            f"{noise.shape[1]} samples at the rim of k-space for {coils} coils",
+            "a covariance needs more than twice as many samples as there are coils.",
+            "Give a noise scan, or take a larger part of k-space.",
+        )
+    return noise
+
+
+def compression_of(kspace: Tensor, coils: int | None = None, *, axis: int, energy: float = 0.99) -> Tensor:
+    """The matrix (virtual coil, coil), of orthonormal rows, that keeps most of the signal; `prewhiten` applies it.
+
+    Source: Buehrer 2007: singular vectors of the coils. Prewhiten first: white noise stays white.
+
+    Args:
+        kspace: signal with coils along ``axis``.
+        coils: virtual coils to keep; as many as hold ``energy`` if None.
+        axis: of the coils.
+        energy: part of the signal's energy.
+
+    Raises:
+        DataError: more virtual coils than there are, or a part of energy that isn't between 0 and 1.
+    """
+    flat = kspace.movedim(axis, 0).flatten(1)
+    own = len(flat)
+    if (coils is not None and not 1 <= coils <= own) or not 0 < energy <= 1:
+        raise DataError(
+            f"{coils} virtual coils of {own}, energy {energy:g}",
+            "compression keeps at least one coil and at most all, and a part of the energy from 0 to 1.",
+            "Choose fewer virtual coils.",
+        )
+    gram = (flat @ flat.mH).to(torch.complex128)
+    values, vectors = torch.linalg.eigh(gram)
+    held = values.flip(0).clamp_min(0).cumsum(0)
+    kept = coils if coils is not None else int((held < energy * held[-1]).sum()) + 1
+    return vectors.flip(1)[:, :kept].mH.contiguous()
