@@ -8,6 +8,7 @@ from fastqmri.phantoms.motion import draw_motion, move
 from fastqmri.phantoms.phantom import Phantom
 from fastqmri.phantoms.protocols import spiral_directions, typical_acquisition
 from fastqmri.phantoms.splits import SPLITS, SUBJECTS, split_of
+from fastqmri.phantoms.susceptibility import GradientEchoScan, gradient_echoes, susceptibility_ellipsoids
 from fastqmri.phantoms.tissues import tissue_properties
 from fastqmri.phantoms.vials import LEAST_SIDE, VIALS, VialScan, vials
 
@@ -18,16 +19,19 @@ __all__ = [
     "SUBJECTS",
     "VIALS",
     "Anatomy",
+    "GradientEchoScan",
     "Phantom",
     "VialScan",
     "acquire",
     "brain",
     "draw_motion",
     "ellipses",
+    "gradient_echoes",
     "load_anatomy",
     "move",
     "spiral_directions",
     "split_of",
+    "susceptibility_ellipsoids",
     "tissue_properties",
     "typical_acquisition",
     "vials",

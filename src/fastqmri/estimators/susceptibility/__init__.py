@@ -23,6 +23,8 @@ from fastqmri.estimators.susceptibility.inversion_direct import (
     Cosmos,
     ThresholdedDivision,
 )
+from fastqmri.estimators.susceptibility.inversion_nonlinear import NonlinearDipole
+from fastqmri.estimators.susceptibility.inversion_variation import TotalVariation
 from fastqmri.estimators.susceptibility.inversions import INVERSIONS, inversion
 from fastqmri.estimators.susceptibility.unwrapping import Unwrapped, unwrap_echoes
 
@@ -35,9 +37,11 @@ __all__ = [
     "Cosmos",
     "Inversion",
     "LocalField",
+    "NonlinearDipole",
     "SusceptibilityMap",
     "ThresholdedDivision",
     "TotalField",
+    "TotalVariation",
     "Unwrapped",
     "combine_echoes",
     "direction_of_b0",

@@ -162,7 +162,8 @@ class Inversion:
             b0_direction: of B0 along the voxel axes, (3,), or (orientation, 3).
             weight: (*voxels) or (orientation, *voxels), proportional to 1 / noise of the field (magnitude, as a rule).
                 None takes all voxels alike.
-            noise: standard deviation of the field in ppm, root mean square over the mask; None finds it in the field.
+            noise: standard deviation of the field in ppm where the weight is at its root mean square; None finds it in
+                the field, where fine structure is taken for noise too.
             magnitude: (*voxels), for inversions that look for its edges.
             radians_per_ppm: phase of the echo for a field of one ppm, see `radians_per_ppm`; for inversions that know
                 phase wraps.

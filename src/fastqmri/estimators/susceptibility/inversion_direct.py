@@ -64,7 +64,7 @@ class ClosedForm:
     """
 
     regularisation: float | None = None
-    jump: float = 0.02
+    jump: float = 0.03
 
     def __call__(self, local: LocalField) -> SusceptibilityMap:
         """Invert."""

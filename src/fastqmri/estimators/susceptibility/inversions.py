@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastqmri.core import UnknownNameError
 from fastqmri.estimators.susceptibility.inversion import Inversion
 from fastqmri.estimators.susceptibility.inversion_direct import ClosedForm, Cosmos, ThresholdedDivision
+from fastqmri.estimators.susceptibility.inversion_nonlinear import NonlinearDipole
+from fastqmri.estimators.susceptibility.inversion_variation import TotalVariation
 
 _MANY = 64
 
@@ -25,6 +27,25 @@ INVERSIONS: dict[str, Inversion] = {
         ),
         Inversion(
             "l2", "closed form with a penalty on gradients; fast, smooth", ("bilgic2014",), ClosedForm()
+        ),
+        Inversion(
+            "tv",
+            "total variation; few streaks, the best for one orientation on phantoms",
+            ("bilgic2014", "milovic2018"),
+            TotalVariation(),
+        ),
+        Inversion(
+            "medi",
+            "total variation away from the magnitude's edges, data term of the complex signal",
+            ("liu2012", "milovic2018"),
+            TotalVariation(nonlinear=True, edges=0.3),
+        ),
+        Inversion(
+            "ndi",
+            "gradient descent on the complex signal, stopped early; any number of orientations, blind to wraps",
+            ("polak2020",),
+            NonlinearDipole(),
+            most_orientations=_MANY,
         ),
         Inversion(
             "cosmos",

@@ -1,0 +1,235 @@
+"""Objects of known susceptibility: random ellipsoids with veins, and their gradient echoes in any direction of B0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastqmri.core.units import GYROMAGNETIC_RATIO
+from fastqmri.phantoms.ellipses import centred_affine
+from fastqmri.phantoms.fields import coordinates, smooth_texture
+from fastqmri.phantoms.noise import add_noise
+from fastqmri.phantoms.phantom import Phantom
+from fastqmri.physics.encoding import COMPONENTS, Dipole, SusceptibilityTensor
+
+TENSOR_MAPS = tuple(f"Chi{a + 1}{b + 1}" for a, b in COMPONENTS)
+"""Names of a phantom's maps that hold a susceptibility tensor, in the order of its components."""
+
+
+@dataclass(frozen=True)
+class GradientEchoScan:
+    """Gradient echoes of a phantom and the fields behind them.
+
+    Attributes:
+        images: (orientation, echo, *voxels) complex64.
+        field: (orientation, *voxels) float32, without noise, in ppm of B0; of what lies in the mask, and of what lies
+            outside where that was asked for.
+        directions: (orientation, 3) unit vectors of B0 along the voxel axes.
+        echo_times: s.
+        field_strength: T.
+        noise: standard deviation of one channel of the images.
+    """
+
+    images: Tensor
+    field: Tensor
+    directions: Tensor
+    echo_times: tuple[float, ...]
+    field_strength: float
+    noise: float
+
+    def radians_per_ppm(self, echo: int = 0) -> float:
+        """Phase of an echo for a field of one ppm."""
+        return 2e-6 * math.pi * GYROMAGNETIC_RATIO * self.field_strength * self.echo_times[echo]
+
+
+def susceptibility_ellipsoids(
+    voxels: tuple[int, int, int] = (64, 64, 64),
+    *,
+    generator: torch.Generator,
+    count: tuple[int, int] = (8, 16),
+    veins: tuple[int, int] = (4, 8),
+    texture: float = 0.01,
+    calcification: bool = False,
+    bundles: int = 0,
+    voxel_size: float = 1.0,
+) -> Phantom:
+    """Draw a phantom: an ellipsoid with smaller ones inside, veins as tubes, and smooth texture.
+
+    Its maps are ``Chi`` [ppm], ``M0``, ``T1`` and ``T2star`` [s]; with bundles also the tensor (`TENSOR_MAPS`), whose
+    trace is three times ``Chi``. Drawn are numbers, places, sizes and directions of all shapes, their susceptibility
+    (ellipsoids -0.1 to 0.2 ppm, veins 0.1 to 0.3, calcification -0.5 to -3), M0, T1 and T2star, and the texture.
+
+    Args:
+        voxels: matrix.
+        generator: source of all randomness.
+        count: least and most ellipsoids.
+        veins: least and most tubes.
+        texture: standard deviation in ppm.
+        calcification: whether there is one.
+        bundles: of fibres with anisotropic susceptibility, χ I + Δχ (n nᵀ - I/3), Δχ of 0.01 to 0.03 ppm and n that
+            changes slowly.
+        voxel_size: mm.
+    """
+
+    def uniform(low: float, high: float, size: int = 1) -> Tensor:
+        return low + (high - low) * torch.rand(size, dtype=torch.float64, generator=generator)
+
+    def number(low: float, high: float) -> float:
+        return float(uniform(low, high))
+
+    def whole(bounds: tuple[int, int]) -> int:
+        return int(torch.randint(bounds[0], bounds[1] + 1, (1,), generator=generator))
+
+    position = coordinates(voxels)
+    mask = _ellipsoid(
+        position, torch.zeros(3, dtype=torch.float64), uniform(0.7, 0.85, 3), torch.eye(3).double()
+    )
+    maps = {name: torch.zeros(voxels, dtype=torch.float64) for name in ("Chi", "M0", "T1", "T2star")}
+    labels = mask.to(torch.int16)
+    names, drawn = ["outside", "body"], []
+
+    def fill(
+        where: Tensor, name: str, chi: float, t2star: tuple[float, float], m0: tuple[float, float]
+    ) -> None:
+        values = {"Chi": chi, "M0": number(*m0), "T1": number(0.8, 1.8), "T2star": number(*t2star)}
+        for key, value in values.items():
+            maps[key][where] = value
+        if name != "body":
+            names.append(name)
+            labels[where] = len(names) - 1
+        drawn.append({"name": name, **values})
+
+    fill(mask, "body", 0.0, (0.04, 0.06), (0.7, 0.9))
+    for i in range(whole(count)):
+        where = mask & _ellipsoid(
+            position, uniform(-0.5, 0.5, 3), uniform(0.08, 0.3, 3), _rotation(generator)
+        )
+        fill(where, f"ellipsoid-{i + 1}", number(-0.1, 0.2), (0.025, 0.06), (0.6, 1.0))
+    maps["Chi"] += (
+        texture * mask * (smooth_texture(voxels, 1.0, max(min(voxels) / 24, 1.0), generator=generator) - 1)
+    )
+    for i in range(whole(veins)):
+        radius = number(1.0, 1.8) * 2 / min(voxels)
+        where = mask & _tube(position, uniform(-0.5, 0.5, 3), _rotation(generator)[0], radius)
+        fill(where, f"vein-{i + 1}", number(0.1, 0.3), (0.02, 0.03), (0.7, 0.9))
+    if calcification:
+        where = mask & _ellipsoid(
+            position, uniform(-0.4, 0.4, 3), uniform(0.06, 0.1, 3), torch.eye(3).double()
+        )
+        fill(where, "calcification", number(-3.0, -0.5), (0.01, 0.02), (0.1, 0.3))
+    if bundles:
+        maps |= _tensor(maps["Chi"], mask, position, bundles, generator)
+    record: dict[str, Any] = {"tissues": drawn, "texture": texture, "bundles": bundles}
+    return Phantom(
+        maps=maps,
+        mask=mask,
+        labels=labels,
+        names=tuple(names),
+        voxel_size=(voxel_size,) * 3,
+        affine=centred_affine(voxels, (voxel_size,) * 3),
+        drawn=record,
+    )
+
+
+def gradient_echoes(
+    phantom: Phantom,
+    *,
+    generator: torch.Generator,
+    directions: Sequence[Sequence[float]] = ((0.0, 0.0, 1.0),),
+    echo_times: Sequence[float] = (0.02,),
+    field_strength: float = 3.0,
+    repetition_time: float = 0.05,
+    flip_angle: float = math.radians(15),
+    snr: float = math.inf,
+    background: bool = False,
+    padding: float = 2.0,
+) -> GradientEchoScan:
+    """Spoiled gradient echoes of a phantom with a map ``Chi`` or a tensor, the object at rest and B0 turned.
+
+    Args:
+        phantom: with ``Chi`` or `TENSOR_MAPS` in ppm, ``M0``, ``T1`` and ``T2star``.
+        generator: draws the noise.
+        directions: of B0 along the voxel axes.
+        echo_times: s.
+        field_strength: T.
+        repetition_time: s.
+        flip_angle: rad.
+        snr: mean magnitude of the first echo over the mask, divided by the noise of one channel.
+        background: whether what lies outside the mask makes a field too.
+        padding: see `Dipole`.
+    """
+    given = torch.tensor(directions, dtype=torch.float64)
+    given = given / given.norm(dim=1, keepdim=True)
+    settings: dict[str, Any] = {"padding": padding, "dtype": torch.float64}
+    keep = torch.ones_like(phantom.mask) if background else phantom.mask
+    if TENSOR_MAPS[0] in phantom.maps:
+        tensor = torch.stack([phantom.maps[name] * keep for name in TENSOR_MAPS])
+        field = SusceptibilityTensor(phantom.voxels, phantom.voxel_size, given, **settings)(tensor)
+    else:
+        field = Dipole(phantom.voxels, phantom.voxel_size, given, **settings)(phantom.maps["Chi"] * keep)
+    recovery = torch.exp(-repetition_time / phantom.maps["T1"].clamp_min(1e-6))
+    steady = (
+        phantom.maps["M0"] * math.sin(flip_angle) * (1 - recovery) / (1 - math.cos(flip_angle) * recovery)
+    )
+    turns = GYROMAGNETIC_RATIO * 1e-6 * field_strength
+    images = torch.stack(
+        [
+            torch.polar(
+                (steady * torch.exp(-time / phantom.maps["T2star"].clamp_min(1e-6)))
+                .expand_as(field)
+                .contiguous(),
+                2 * math.pi * turns * time * field,
+            )
+            for time in echo_times
+        ],
+        dim=1,
+    )
+    noise = float(images[0, 0].abs()[phantom.mask].mean()) / snr
+    images = add_noise(images, noise, False, generator)
+    return GradientEchoScan(
+        images.to(torch.complex64), field.float(), given, tuple(echo_times), field_strength, noise
+    )
+
+
+def _rotation(generator: torch.Generator) -> Tensor:
+    """A random rotation, (3, 3)."""
+    return torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=generator))[0]
+
+
+def _ellipsoid(position: Tensor, centre: Tensor, axes: Tensor, turn: Tensor) -> Tensor:
+    away = torch.einsum("ab,b...->a...", turn, position - centre.view(3, 1, 1, 1))
+    return (away / axes.view(3, 1, 1, 1)).square().sum(0) < 1
+
+
+def _tube(position: Tensor, centre: Tensor, along: Tensor, radius: float) -> Tensor:
+    """A gently bent tube."""
+    away = position - centre.view(3, 1, 1, 1)
+    distance = torch.einsum("a,a...->...", along, away)
+    side = torch.linalg.cross(along, torch.tensor([0.3, 0.5, 0.8], dtype=torch.float64))
+    bend = 0.15 * torch.sin(2.5 * distance) * (side / side.norm()).view(3, 1, 1, 1)
+    return (away - distance * along.view(3, 1, 1, 1) - bend).square().sum(0) < radius**2
+
+
+def _tensor(
+    chi: Tensor, mask: Tensor, position: Tensor, bundles: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Six maps: isotropic, but for bundles of fibres whose direction changes slowly."""
+    maps = {name: chi * (a == b) for name, (a, b) in zip(TENSOR_MAPS, COMPONENTS, strict=True)}
+    for _ in range(bundles):
+        centre = torch.rand(3, dtype=torch.float64, generator=generator) - 0.5
+        axes = 0.2 + 0.25 * torch.rand(3, dtype=torch.float64, generator=generator)
+        where = mask & _ellipsoid(position, centre, axes, _rotation(generator))
+        difference = 0.01 + 0.02 * float(torch.rand(1, generator=generator))
+        main = torch.randn(3, 1, 1, 1, dtype=torch.float64, generator=generator)
+        bend = torch.randn(3, 3, dtype=torch.float64, generator=generator)
+        fibre = main + torch.einsum("ab,b...->a...", bend, position)
+        fibre = fibre / fibre.norm(dim=0).clamp_min(1e-9)
+        for name, (a, b) in zip(TENSOR_MAPS, COMPONENTS, strict=True):
+            part = chi * (a == b) + difference * (fibre[a] * fibre[b] - (a == b) / 3)
+            maps[name] = torch.where(where, part, maps[name])
+    return maps
