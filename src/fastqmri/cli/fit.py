@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,14 +131,14 @@ def _takes_phase(entry: Entry) -> bool:
 def fit(entry: Entry, values: Mapping[str, Any]) -> None:
     """Run one fit from the values of the command line."""
     from fastqmri.cli.job import Job, estimate, estimation, mask_foreground, report, use_threads
-    from fastqmri.io import write_plain, write_text
+    from fastqmri.io import FILE_NAMES, write_plain, write_text
 
     images, out = list(values["images"]), Path(values["out"])
     method = entry.method(values["method"])
     own = own_options(entry, values)
     check_choice("--noise-model", values["noise_model"], ("gaussian", "rician"))
     _check_levels(values)
-    _require_free(entry, out, values["force"])
+    require_free([FILE_NAMES.get(name, name) for name in entry.outputs], out, values["force"])
     use_threads(values["threads"])
     acquisition, notes = acquisition_of(entry, values, images)
     if acquisition is None:
@@ -200,7 +200,7 @@ def _load(
             measurement = dataclasses.replace(measurement, known={**measurement.known, parameter.name: value})
             notes += remark
     if values.get("phase"):
-        data, more = _with_phase(measurement.data, values["phase"], grid)
+        data, more = with_phase(measurement.data, values["phase"], grid)
         measurement = dataclasses.replace(measurement, data=data)
         notes += more
     wants_complex = entry.needs_phase or values.get("signal") == "complex"
@@ -227,7 +227,12 @@ def _known_map(parameter: Parameter, path: Path, grid: Grid) -> tuple[Tensor, li
     return value, [remark] if remark else []
 
 
-def _with_phase(magnitude: Tensor, files: list[Path], grid: Grid) -> tuple[Tensor, list[str]]:
+def with_phase(magnitude: Tensor, files: list[Path], grid: Grid) -> tuple[Tensor, list[str]]:
+    """Complex images of magnitudes and the phases in files, and what was assumed.
+
+    Raises:
+        FileError, ShapeError, PlausibilityError: phases that don't belong to the magnitudes, or in no known scale.
+    """
     import torch
 
     from fastqmri.io import phase_in_radians, read_images
@@ -289,10 +294,8 @@ def _check_levels(values: Mapping[str, Any]) -> None:
             )
 
 
-def _require_free(entry: Entry, out: Path, force: bool) -> None:
+def require_free(names: Sequence[str], out: Path, force: bool) -> None:
     """Refuse what could only fail after the estimate, and to overwrite: earlier maps, or anybody's files."""
-    from fastqmri.io import FILE_NAMES
-
     existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not existing.is_dir():
         raise OutputError(f"--out {out}", f"{existing} is a file, not a folder.", "Choose another --out.")
@@ -302,8 +305,8 @@ def _require_free(entry: Entry, out: Path, force: bool) -> None:
             f"{existing} is read-only for this user.",
             "Choose another --out, or give yourself the right to write there.",
         )
-    names = ["report.html", *(f"{FILE_NAMES.get(name, name)}.nii.gz" for name in entry.outputs)]
-    found = next((name for name in names if (out / name).exists()), None)
+    files = ["report.html", *(f"{name}.nii.gz" for name in names)]
+    found = next((name for name in files if (out / name).exists()), None)
     if found and not force:
         raise OutputError(
             f"{out} holds {found} already", "it would be overwritten.", "Choose another --out, or --force."

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from fastqmri.cli.console import console, errors, say, show_bug, show_error, show_verdict, the_command
+from fastqmri.cli.console import console, errors, say, show_error, the_command
 from fastqmri.cli.inspect import written_maps
-from fastqmri.core import DiffusionWeighted, FastqmriError, FileError, UnknownNameError
+from fastqmri.cli.resume import fingerprint, once, write_index_of
+from fastqmri.core import DiffusionWeighted, FileError, UnknownNameError
 
 if TYPE_CHECKING:
     from fastqmri.estimators import Entry
@@ -96,7 +93,7 @@ def map_dataset(
     results["skipped"] = len(collections) - len(usable)
     console.rule()
     say(", ".join(f"{count} {result}" for result, count in results.items() if count))
-    _write_index(out_dir)
+    write_index_of(out_dir)
     if results["failed"]:
         say("The errors are above. Give the command again to retry what failed; what is done stays.")
     return not (results["failed"] or results["skipped"])
@@ -145,34 +142,13 @@ def _is_element(name: str) -> bool:
 
 def _map(collection: Collection, out_dir: Path, force: bool) -> str:
     """Map one scan, whatever became of those before it; how it went, in a word or two."""
-    from fastqmri.io import take_b1_map, write_json
+    from fastqmri.io import take_b1_map
 
-    record = out_dir / "logs" / f"{collection.name}.json"
     for text in take_b1_map(collection, out_dir):
         say(f"{collection.name}: {text}")
-    fingerprint = _fingerprint(collection)
-    if not force and _is_done(record, fingerprint, out_dir):
-        say(f"{collection.name}: done already")
-        return "done already"
-    say(f"{collection.name}: mapping")
-    try:
-        written, verdict = _process(collection, out_dir)
-        # last of all, as the sign that all is there
-        content = {
-            "fingerprint": fingerprint,
-            "files": [path.relative_to(out_dir).as_posix() for path in written],
-            "verdict": asdict(verdict),
-            "command": the_command(),
-        }
-        write_json(record, content)
-    except FastqmriError as error:
-        show_error(error)
-        return "failed"
-    except Exception as error:
-        show_bug(error)
-        return "failed"
-    show_verdict(verdict.level, verdict.reasons)
-    return "mapped"
+    return once(
+        collection.name, fingerprint(collection), out_dir, lambda: _process(collection, out_dir), force=force
+    )
 
 
 def _process(collection: Collection, out_dir: Path) -> tuple[list[Path], Verdict]:
@@ -182,7 +158,7 @@ def _process(collection: Collection, out_dir: Path) -> tuple[list[Path], Verdict
 
     chosen = entry_for(collection)
     job = Job(collection.name, chosen, collection.load(), the_command())
-    job.inputs = _records(collection)
+    job.inputs = input_records(collection)
     job.warnings += collection.warnings
     if job.measurement.mask is None:
         mask_foreground(job)
@@ -196,7 +172,8 @@ def _process(collection: Collection, out_dir: Path) -> tuple[list[Path], Verdict
     return [*written, *pages], verdict
 
 
-def _records(collection: Collection) -> list[InputRecord]:
+def input_records(collection: Collection) -> list[InputRecord]:
+    """Rows of a report's table: the images of a scan, and where every number of it was read."""
     from fastqmri.report import InputRecord
 
     root = collection.root
@@ -207,35 +184,3 @@ def _records(collection: Collection) -> list[InputRecord]:
         if path is not None:
             rows.append(InputRecord(path.name, role, "", "found in the dataset"))
     return rows
-
-
-def _fingerprint(collection: Collection) -> str:
-    """What the maps of a scan depend on: the images, their companions, the acquisition, and this version."""
-    from fastqmri import __version__
-
-    companions = [path for path in (collection.b1_map, collection.mask) if path is not None]
-    files = dict.fromkeys(
-        [*collection.files, *collection.phase_files, *collection.imaginary_files, *companions]
-    )
-    state = [(os.path.relpath(f, collection.root), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    content = json.dumps([__version__, state, repr(collection.acquisition)])
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _is_done(record: Path, fingerprint: str, out_dir: Path) -> bool:
-    try:
-        known = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    files = known.get("files", [])
-    return known.get("fingerprint") == fingerprint and all((out_dir / name).exists() for name in files)
-
-
-def _write_index(out_dir: Path) -> None:
-    from fastqmri.report import write_index
-
-    reports = sorted((out_dir / "reports").glob("*_report.html"))
-    if reports:
-        path = out_dir / "reports" / "index.html"
-        write_index(path, reports)
-        say(f"Open the reports in a browser: {path.resolve()}")

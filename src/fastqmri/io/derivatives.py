@@ -10,6 +10,8 @@ from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 
+from torch import Tensor
+
 from fastqmri.core import Acquisition, OutputError, ParameterMaps
 from fastqmri.io.atomic import write_json, write_text
 from fastqmri.io.bids import Collection, Dataset
@@ -22,7 +24,7 @@ _TISSUE = (
     *("T1map", "R1map", "T2map", "R2map", "T2starmap", "R2starmap", "M0map", "S0map", "PDmap", "MTRmap"),
     *("MTsat", "FA", "ADC", "dseg"),
 )
-_LEGAL = {"anat": _TISSUE, "dwi": _TISSUE, "fmap": ("TB1map", "fieldmap", "magnitude")}
+_LEGAL = {"anat": (*_TISSUE, "Chimap", "mask"), "dwi": _TISSUE, "fmap": ("TB1map", "fieldmap", "magnitude")}
 """Suffixes of maps that BIDS knows in a folder; others are named after their parameter and listed in .bidsignore."""
 _ROLES = {"": "", "sd": "Sd"}
 """Role of a product -> end of its label."""
@@ -54,6 +56,7 @@ def write_plain(
     acquisition: Acquisition | None = None,
     sources: Sequence[Path | str] = (),
     names: AnyOf[str] | None = None,
+    mask: Tensor | None = None,
 ) -> list[Path]:
     """Write maps to a plain folder: ``T1map.nii.gz``, ``T1map_sd.nii.gz``, ``flags.nii.gz``, …, with JSON.
 
@@ -64,6 +67,7 @@ def write_plain(
         acquisition: what the scanner was told, for the sidecars.
         sources: files it was made from, for the sidecars.
         names: parameters to write; None writes all.
+        mask: (*voxels) bool, written too if given.
 
     Returns:
         The files written.
@@ -73,7 +77,8 @@ def write_plain(
     """
     written = []
     listed = [str(source) for source in sources]
-    for product in products(maps, estimation, acquisition=acquisition, sources=listed, names=names):
+    everything = products(maps, estimation, acquisition=acquisition, sources=listed, names=names, mask=mask)
+    for product in everything:
         stem = f"{product.map}_{product.role}" if product.role else product.map
         written += _write(product, Path(out_dir) / stem, maps)
     return written
@@ -86,6 +91,7 @@ def write_derivatives(
     estimation: Estimation,
     *,
     names: AnyOf[str] | None = None,
+    mask: Tensor | None = None,
 ) -> list[Path]:
     """Write maps into a BIDS derivative dataset, which is begun if there is none yet.
 
@@ -99,6 +105,7 @@ def write_derivatives(
         maps: the estimate.
         estimation: how it was made.
         names: parameters to write; None writes all.
+        mask: (*voxels) bool, written too if given.
 
     Returns:
         The images and sidecars written.
@@ -117,6 +124,7 @@ def write_derivatives(
         sources=[_uri(path, collection.root) for path in collection.used or collection.files],
         names=names,
         extra=collection.constants,
+        mask=mask,
     )
     if collection.datatype == "fmap" and "B0" in maps:
         everything = chain(everything, [_magnitude(maps, estimation)])

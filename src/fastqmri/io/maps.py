@@ -35,6 +35,7 @@ from fastqmri.io.nifti import write_image
 FILE_NAMES = {
     **{name: f"{name}map" for name in ("T1", "T2", "T2star", "R1", "R2", "R2star", "M0", "S0", "PD", "MTR")},
     "B0": "fieldmap",
+    "Chi": "Chimap",
     "B1": "TB1map",
     "MWF": "MWFmap",
 }
@@ -107,7 +108,7 @@ class Product:
     """An image and its sidecar, about to be written.
 
     Attributes:
-        map: name of the map it belongs to ("T1map"), or "flags" or "residual".
+        map: name of the map it belongs to ("T1map"), or "flags", "residual" or "mask".
         role: empty for the map itself, "sd" for its standard deviation.
         data: (x, y, z).
         quantity: for the image's header ("T1").
@@ -140,8 +141,9 @@ def products(
     sources: Sequence[str],
     names: AnyOf[str] | None = None,
     extra: Mapping[str, Any] | None = None,
+    mask: Tensor | None = None,
 ) -> Iterator[Product]:
-    """Every image to write for an estimate: maps, their standard deviations, flags, residual.
+    """Every image to write for an estimate: maps, their standard deviations, flags, residual, mask.
 
     Args:
         maps: the estimate.
@@ -150,6 +152,7 @@ def products(
         sources: the images it was made from, as the sidecars name them.
         names: parameters to write; None writes all.
         extra: further fields for every sidecar.
+        mask: (*voxels) bool, written too if given.
     """
     common = {
         "SkullStripped": estimation.skull_stripped,
@@ -166,6 +169,9 @@ def products(
     yield _flag_product(maps, common)
     if maps.residual is not None:
         yield _residual_product(maps, common)
+    if mask is not None:
+        sidecar = {"Description": "Voxels that were looked at", "Type": "ROI", "Sources": common["Sources"]}
+        yield Product("mask", "", mask.to(torch.uint8), "mask", {"Units": "arbitrary", **sidecar})
 
 
 def acquisition_fields(acquisition: Acquisition | None) -> dict[str, Any]:

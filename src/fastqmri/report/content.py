@@ -48,6 +48,7 @@ class ReportContent:
         seconds: run time of the estimate.
         regions: (*voxels) integer labels to summarise by, 0 for none.
         region_names: label -> name.
+        procedure: what was done, in place of the sentence that is made up of model and method.
     """
 
     title: str
@@ -63,3 +64,4 @@ class ReportContent:
     seconds: float | None = None
     regions: Tensor | None = None
     region_names: Mapping[int, str] = field(default_factory=dict)
+    procedure: str | None = None

@@ -28,10 +28,13 @@ def methods_text(content: ReportContent, numbers: Numbers) -> str:
     cited = "; ".join(author_year(key) for key in dict.fromkeys(content.references))
     total, trusted = int(numbers.inside.sum()), int(numbers.trusted.sum())
     names = f"{_names(content.shown)} {'was' if len(content.shown) == 1 else 'were'}"
-    sentences = [
+    made = content.procedure or (
         f"{names} estimated voxel by voxel from "
         f"{acquisition.contrasts} images ({'; '.join(acquisition_phrases(acquisition))}) with the model "
-        f"“{model.title}”, S = {model.equation}, by {content.method}{f' ({cited})' if cited else ''}.",
+        f"“{model.title}”, S = {model.equation}, by {content.method}{f' ({cited})' if cited else ''}."
+    )
+    sentences = [
+        made,
         *(f"{name} was measured separately and held fixed." for name in content.measurement.known),
         _noise_sentence(numbers),
         f"Of {count(total)} inside the mask, {grouped(trusted)} carried no quality flag; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -86,3 +87,37 @@ def error(estimate: Tensor, truth: Tensor, voxels: Tensor) -> float:
     a, b = estimate[voxels], truth[voxels]
     a, b = a - a.mean(), b - b.mean()
     return 100 * float((a - b).norm() / b.norm())
+
+
+def echoes(
+    head: Head,
+    times: Sequence[float],
+    field_strength: float,
+    generator: torch.Generator,
+    *,
+    noise: float = 0.01,
+) -> Tensor:
+    """(echo, x, y, z) complex images of unit magnitude at TE = 0, with a coil's phase, and noise everywhere."""
+    frequency = (head.local + head.background) * 42.577478518 * field_strength
+    x, y, _ = places(head.mask.shape, head.voxel_size)
+    te = torch.tensor(list(times), dtype=torch.float64).view(-1, 1, 1, 1)
+    magnitude = head.mask * torch.exp(-te / 0.04) * (1 + 0.002 * x)
+    clean = torch.polar(magnitude, 0.8 + 0.01 * x - 0.005 * y + 2 * math.pi * frequency * te)
+    drawn = torch.randn(2, *clean.shape, generator=generator, dtype=torch.float64)
+    return clean + noise * torch.complex(*drawn)
+
+
+def affine_of(head: Head) -> Tensor:
+    """Voxel to world: the voxel axes turned about x so that z of the world is the head's B0."""
+    x, y, z = head.b0_direction
+    assert x == 0
+    turn = torch.tensor([[1.0, 0, 0], [0, z, -y], [0, y, z]], dtype=torch.float64)
+    affine = torch.eye(4, dtype=torch.float64)
+    affine[:3, :3] = turn @ torch.diag(torch.tensor(head.voxel_size, dtype=torch.float64))
+    affine[:3, 3] = torch.tensor([-40.0, -50, -30])
+    return affine
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    """Pearson's."""
+    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])

@@ -58,18 +58,6 @@ def test_what_is_lost_is_the_rim():
         assert float(torch.cdist(kept_places, middles).amin()) > width
 
 
-def test_direction_matters_to_dipoles():
-    """PDF told a wrong direction explains less: the direction is used, and in the right sense."""
-    one = head(direction=TILTED, outside=(Sphere((2, 44, -14), 11, AIR),))
-    removal = BACKGROUND_REMOVALS["pdf"]()
-
-    def left(direction):
-        result = removal.remove(one.background, one.mask, voxel_size=one.voxel_size, b0_direction=direction)
-        return float(result.field[result.mask].square().mean())
-
-    assert left(TILTED) < left((0.0, 1.0, 0.0))
-
-
 def test_mean_over_a_sphere_is_the_middle():
     """The theorem that three of the methods stand on, for a field of a source outside."""
     where = places((31, 31, 31), (1, 1, 1))

@@ -26,6 +26,7 @@ from fastqmri.estimators.susceptibility.inversion_direct import (
 from fastqmri.estimators.susceptibility.inversion_nonlinear import NonlinearDipole
 from fastqmri.estimators.susceptibility.inversion_variation import TotalVariation
 from fastqmri.estimators.susceptibility.inversions import INVERSIONS, inversion
+from fastqmri.estimators.susceptibility.mapping import SusceptibilityMapping, automatic_mask
 from fastqmri.estimators.susceptibility.unwrapping import Unwrapped, unwrap_echoes
 
 __all__ = [
@@ -39,10 +40,12 @@ __all__ = [
     "LocalField",
     "NonlinearDipole",
     "SusceptibilityMap",
+    "SusceptibilityMapping",
     "ThresholdedDivision",
     "TotalField",
     "TotalVariation",
     "Unwrapped",
+    "automatic_mask",
     "combine_echoes",
     "direction_of_b0",
     "field_noise",

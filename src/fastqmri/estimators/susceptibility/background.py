@@ -13,8 +13,9 @@ from typing import ClassVar, Protocol, final
 import torch
 from torch import Tensor
 
-from fastqmri.core import DataError
+from fastqmri.core import DataError, UnknownNameError
 from fastqmri.estimators.susceptibility.unwrapping import edges_inside
+from fastqmri.physics.encoding.dipole import dipole_kernel
 from fastqmri.solvers.conjugate_gradient import conjugate_gradient
 
 Progress = Callable[[int, int], None] | None
@@ -105,7 +106,7 @@ class ProjectionOntoDipoleFields:
     ) -> BackgroundFree:
         """As `BackgroundRemoval.remove`."""
         box = _Box(field.shape, [math.ceil((self.padding - 1) / 2 * side) for side in field.shape])
-        kernel = _dipole_kernel(box.shape, voxel_size, b0_direction, like=field)
+        kernel = dipole_kernel(box.shape, voxel_size, b0_direction, dtype=field.dtype).to(field.device)
         inside = box.pad(mask)
         strength = mask.to(field.dtype)
         if weight is not None:
@@ -335,6 +336,21 @@ BACKGROUND_REMOVALS: Mapping[str, Callable[[], BackgroundRemoval]] = {
 """Name -> a way to remove the background, with its usual settings."""
 
 
+def background_removal(name: str) -> BackgroundRemoval:
+    """A way to remove the background by name, with its usual settings.
+
+    Raises:
+        UnknownNameError: no such way.
+    """
+    if name not in BACKGROUND_REMOVALS:
+        raise UnknownNameError(
+            f"background removal {name!r}",
+            "it doesn't exist here.",
+            f"Use one of {', '.join(BACKGROUND_REMOVALS)}.",
+        )
+    return BACKGROUND_REMOVALS[name]()
+
+
 class _Box:
     """A volume with zeros around it, and filters on it."""
 
@@ -383,21 +399,6 @@ def _sphere_kernel(
         squares = squares + (place**2).reshape([-1 if a == axis else 1 for a in range(3)])
     sphere = (squares <= radius**2 * (1 + 1e-9)).double()
     return torch.fft.rfftn(sphere / sphere.sum()).real.to(like)
-
-
-def _dipole_kernel(
-    shape: Sequence[int], voxel_size: Sequence[float], direction: Sequence[float], *, like: Tensor
-) -> Tensor:
-    """Half spectrum of 1/3 - (k·b)²/|k|², zero at k = 0."""
-    along, squares = torch.zeros(1, 1, 1, dtype=torch.float64), torch.zeros(1, 1, 1, dtype=torch.float64)
-    for axis, (side, edge, component) in enumerate(zip(shape, voxel_size, direction, strict=True)):
-        frequencies = torch.fft.rfftfreq if axis == 2 else torch.fft.fftfreq
-        k = frequencies(side, edge, dtype=torch.float64).reshape([-1 if a == axis else 1 for a in range(3)])
-        along, squares = along + component * k, squares + k**2
-    squares[0, 0, 0] = 1
-    kernel = 1 / 3 - along**2 / squares
-    kernel[0, 0, 0] = 0
-    return kernel.to(like)
 
 
 def _laplacian(x: Tensor, weights: Sequence[float]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from fastqmri.solvers.growing import BEST, grow
 METHODS = ("region-growing", "laplacian")
 _SMOOTHING = 6.0
 """Standard deviation in mm of the Gaussian that smooths the phase at TE = 0: coils vary over centimetres."""
+_EQUAL = 1e-3
+"""Relative difference of times between echoes that does not count: of equal gaps the earliest is the best."""
 _LEAST_WEIGHT = 0.1
 """Of each of the factors of an edge's quality, so that a single bad one does not decide alone."""
 
@@ -207,8 +210,8 @@ def unwrap_echoes(
 ) -> Unwrapped:
     """Unwrap the phases of all echoes of a scan.
 
-    Region growing: the phase at TE = 0 (of coils, of the pulse) is found from the two closest echoes, smoothed and
-    taken off, so that phases grow from zero in proportion to TE; the earlier of these echoes is unwrapped in space;
+    Region growing: the phase at TE = 0 (of coils, of the pulse) is found from the (first) two closest echoes, smoothed
+    and taken off, so that phases grow from zero in proportion to TE; the earlier of these echoes is unwrapped in space;
     the others follow from it in time. A bipolar readout, whose odd and even echoes differ by a ramp, isn't corrected.
     Laplacian: each echo for itself, nothing taken off.
 
@@ -241,7 +244,8 @@ def unwrap_echoes(
     if len(order) == 1:
         phase, regions = grow_regions(data[0].angle(), mask, magnitude=data[0].abs())
         return Unwrapped(phase[None], torch.zeros_like(phase), 0, regions)
-    place = min(range(len(order) - 1), key=lambda i: echo_times[order[i + 1]] - echo_times[order[i]])
+    gaps = [echo_times[b] - echo_times[a] for a, b in itertools.pairwise(order)]
+    place = next(i for i, gap in enumerate(gaps) if gap <= (1 + _EQUAL) * min(gaps))
     first, second = order[place], order[place + 1]
     rate, offset = _rate_and_offset(
         data[first], data[second], echo_times[first], echo_times[second], mask, voxel_size
