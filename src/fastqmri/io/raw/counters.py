@@ -21,7 +21,8 @@ def number_contrasts(
 
     Args:
         counters: name -> of each readout.
-        axis: the counter that numbers contrasts, or several joined by ``+``; None takes the one that varies.
+        axis: the counter that numbers contrasts, or several joined by ``+``; None takes the one that varies,
+            or should.
         promised: name -> how many the header says there are.
         path: of the file.
 
@@ -30,7 +31,9 @@ def number_contrasts(
         FileError: several vary and it isn't said which counts, or a contrast has no readout.
     """
     varying = [name for name in CONTRAST_AXES if len(np.unique(counters[name])) > 1]
-    chosen = axis.split("+") if axis else varying
+    chosen = (
+        axis.split("+") if axis else varying or [name for name in CONTRAST_AXES if promised.get(name, 1) > 1]
+    )
     if any(name not in CONTRAST_AXES for name in chosen):
         raise UnknownNameError(
             f"contrast axis {axis!r}",
