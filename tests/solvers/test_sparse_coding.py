@@ -63,3 +63,14 @@ def test_learning_finds_planted_atoms(generator):
     found = (truth.T @ atoms).abs().amax(1) > 0.99
     assert int(found.sum()) >= 12
     assert seen[-1] == (25, 25)
+
+
+def test_signals_that_choose_together(generator):
+    """Pooled over all, noisy copies of one signal agree on its atom."""
+    atoms = normalize(torch.randn(8, 30, dtype=torch.float64, generator=generator), dim=0)
+    signals = atoms[:, 7:8] + 0.5 * torch.randn(8, 400, dtype=torch.float64, generator=generator)
+    alone = matching_pursuit(signals, atoms, 1)
+    together = matching_pursuit(signals, atoms, 1, pool=lambda s: s.mean(1, keepdim=True).expand_as(s))
+    assert int((alone[7] != 0).sum()) < 380
+    assert bool((together[7] != 0).all())
+    assert int((together != 0).sum()) == 400

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 
-def matching_pursuit(signals: Tensor, atoms: Tensor, sparsity: int) -> Tensor:
+def matching_pursuit(
+    signals: Tensor, atoms: Tensor, sparsity: int, pool: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """Coefficients (atom, signal) of orthogonal matching pursuit, the same number of atoms for all signals.
 
     Source: Pati 1993.
@@ -17,6 +19,7 @@ def matching_pursuit(signals: Tensor, atoms: Tensor, sparsity: int) -> Tensor:
         signals: (sample, signal), real or complex.
         atoms: (sample, atom), of unit length, real or of the signals' type.
         sparsity: atoms a signal.
+        pool: averages (atom, signal) scores over signals that should choose alike; each chooses by itself if None.
     """
     atoms = atoms.to(signals.dtype)
     count = signals.shape[1]
@@ -28,8 +31,10 @@ def matching_pursuit(signals: Tensor, atoms: Tensor, sparsity: int) -> Tensor:
     values = signals.new_zeros(count, 0)
     tiny = torch.finfo(signals.real.dtype).eps
     for _ in range(min(sparsity, *atoms.shape)):
-        score = torch.where(free, (atoms.mH @ residual).abs(), -1)
-        best = score.argmax(0)
+        score = (atoms.mH @ residual).abs()
+        if pool is not None:
+            score = pool(score.square())
+        best = torch.where(free, score, -1).argmax(0)
         free[best, every] = False
         chosen.append(best)
         basis = torch.cat([basis, atoms.T[best].unsqueeze(-1)], -1)

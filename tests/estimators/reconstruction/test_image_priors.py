@@ -29,6 +29,7 @@ from fastqmri.estimators.reconstruction.problem import data_term
 from fastqmri.estimators.reconstruction.subspace import simulated_curves
 from fastqmri.estimators.reconstruction.wavelet import combined, without_coils
 from fastqmri.physics.encoding import FiniteDifferences, Fourier
+from fastqmri.solvers import proximal
 from fastqmri.solvers.subspace import leading_direction
 
 
@@ -191,3 +192,34 @@ def test_maps_after_local_low_rank_are_far_better_than_after_zero_filling(genera
             into.append(float((maps["T2"].value[phantom.mask] - wanted).norm() / wanted.norm()))
     assert sum(ours) / 2 < 0.13
     assert sum(ours) < 0.6 * sum(zeros)
+
+
+@pytest.mark.parametrize("over", ["coils", "contrasts", "all"])
+@pytest.mark.parametrize("penalty", ["lasso", "group-lasso", "sparse-group-lasso", "oscar"])
+def test_groups_are_what_they_are_called(penalty, over, generator):
+    """Each group by itself, in a loop, by the one-dimensional operators."""
+    details = torch.randn(3, 4, 5, dtype=torch.complex128, generator=generator)
+    got = StructuredSparsity(penalty, over=over, share=0.6)._shrink(details, 0.5)
+    wanted = torch.empty_like(details)
+    places = {
+        "coils": [(i, slice(None)) for i in range(3)],
+        "contrasts": [(slice(None), j) for j in range(4)],
+        "all": [(slice(None), slice(None))],
+    }[over]
+    for place in places:
+        for k in range(5):
+            x = details[(*place, k)].flatten()
+            n = len(x)
+            if penalty == "lasso":
+                z = proximal.soft(x, 0.5)
+            elif penalty == "group-lasso":
+                z = proximal.group_soft(x, 0.5 * math.sqrt(n), 0)
+            elif penalty == "sparse-group-lasso":
+                z = proximal.sparse_group_soft(x, 0.2, 0.3 * math.sqrt(n), 0)
+            else:
+                weights = proximal.oscar_weights(n, 0.2, 0.6 / (n - 1))
+                assert float(weights.mean()) == pytest.approx(0.5)
+                z = proximal.ordered(x, weights)
+            wanted[(*place, k)] = z.view(wanted[(*place, k)].shape)
+    assert torch.allclose(got, wanted)
+    assert float(got.norm()) < 0.9 * float(details.norm())

@@ -38,10 +38,10 @@ class ReconstructionMethod:
 
 
 _STRUCTURED = {
-    "lasso": "Sparse wavelets of every coil by itself; no coil maps needed.",
-    "group-lasso": "Sparse wavelets that coils share; no coil maps needed.",
-    "sparse-group-lasso": "Sparse wavelets, partly shared by coils; no coil maps needed.",
-    "oscar": "Sparse wavelets of coils tied by their size; no coil maps needed.",
+    "lasso": "Sparse wavelets of every coil and contrast by itself; no coil maps needed.",
+    "group-lasso": "Sparse wavelets that contrasts of a coil share; no coil maps needed.",
+    "sparse-group-lasso": "Sparse wavelets, partly shared by the contrasts of a coil; no coil maps needed.",
+    "oscar": "Sparse wavelets, contrasts of a coil tied by their size; no coil maps needed.",
 }
 
 
