@@ -76,10 +76,10 @@ def test_bids_to_chimap(invoke, dataset, scan, tmp_path):
     assert len(sidecar["Sources"]) == 6
     for ending in (
         "Sd_Chimap",
-        "l2_localField",
-        "l2_totalField",
+        "tv_localField",
+        "tv_totalField",
         "Sd_totalField",
-        "l2_unwrappedPhase",
+        "tv_unwrappedPhase",
         "_residual",
     ):
         assert len(list(anat.glob(f"*{ending}.nii.gz"))) == 1, ending
@@ -110,7 +110,16 @@ def test_plain_files_with_label_as_reference(invoke, scan, tmp_path):
     words = [
         *("qsm", "--images", tmp_path / "mag.nii.gz", "--phase", tmp_path / "phase.nii.gz"),
         *("--echo-time", "4,10,16ms", "--field-strength", "3T", "--mask", tmp_path / "mask.nii.gz"),
-        *("--reference", f"{tmp_path / 'labels.nii.gz'}:4", "--background", "lbv", "--out", out),
+        *(
+            "--reference",
+            f"{tmp_path / 'labels.nii.gz'}:4",
+            "--background",
+            "lbv",
+            "--method",
+            "l2",
+            "--out",
+            out,
+        ),
     ]
     result = invoke(*words)
     assert result.exit_code == 0, result.output

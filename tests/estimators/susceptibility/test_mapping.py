@@ -22,6 +22,7 @@ from fastqmri.estimators.susceptibility import SusceptibilityMapping, automatic_
 
 TIMES = (0.004, 0.010, 0.016, 0.022)
 TILTED = (0.0, math.sin(0.4), math.cos(0.4))
+QUICK = SusceptibilityMapping(3.0, inversion="l2")
 HZ_PER_PPM = 42.577478518 * 3
 
 
@@ -49,7 +50,7 @@ def test_every_stage_matches_the_truth(tilted):
     spread = maps["total_field"].standard_deviation[one.mask]
     assert float((off / spread).std()) == pytest.approx(1, abs=0.1)
     assert error(maps["local_field"].value, one.local, kept) < 45
-    assert correlation(maps["Chi"].value[kept], one.chi[kept]) > 0.8
+    assert correlation(maps["Chi"].value[kept], one.chi[kept]) > 0.85
     assert float(maps["Chi"].value[kept].mean()) == pytest.approx(0, abs=1e-6)
     assert bool(torch.isnan(maps["Chi"].value[~kept]).all())
     assert float((maps.flags[kept] == 0).double().mean()) > 0.99
@@ -59,9 +60,10 @@ def test_every_stage_matches_the_truth(tilted):
 def test_direction_of_b0_comes_from_the_affine(tilted):
     one, measurement, maps = tilted
     kept = (maps.flags & int(Flag.MASKED)) == 0
-    given = SusceptibilityMapping(3.0, b0_direction=TILTED).estimate(measurement)
+    maps = QUICK.estimate(measurement)
+    given = dataclasses.replace(QUICK, b0_direction=TILTED).estimate(measurement)
     assert torch.allclose(given.value[:, kept], maps.value[:, kept], atol=1e-5)
-    wrong = SusceptibilityMapping(3.0, b0_direction=(0.0, 0.0, 1.0)).estimate(measurement)
+    wrong = dataclasses.replace(QUICK, b0_direction=(0.0, 0.0, 1.0)).estimate(measurement)
     right = correlation(maps["Chi"].value[kept], one.chi[kept])
     assert correlation(wrong["Chi"].value[kept], one.chi[kept]) < right - 0.05
 
@@ -70,18 +72,23 @@ def test_reference_region_is_zero(tilted):
     one, measurement, maps = tilted
     region = torch.zeros_like(one.mask)
     region[20:30, 20:30, 15:20] = True
-    other = SusceptibilityMapping(3.0, reference=region).estimate(measurement)
+    maps = QUICK.estimate(measurement)
+    other = dataclasses.replace(QUICK, reference=region).estimate(measurement)
     kept = (maps.flags & int(Flag.MASKED)) == 0
     assert float(other["Chi"].value[region & kept].mean()) == pytest.approx(0, abs=1e-6)
     shift = (other["Chi"].value - maps["Chi"].value)[kept]
     assert float(shift.std()) < 1e-6
 
 
-@pytest.mark.parametrize("settings", [{"background": "pdf"}, {"background": "lbv", "inversion": "tkd"}])
+@pytest.mark.parametrize(
+    "settings", [{"background": "pdf", "inversion": "l2"}, {"background": "lbv", "inversion": "tkd"}]
+)
 def test_other_stages(settings, tilted):
     one, measurement, _ = tilted
     steps = []
-    mapping = SusceptibilityMapping(3.0, **settings, progress=lambda done, total: steps.append(done))
+    mapping = dataclasses.replace(
+        QUICK, background=background, inversion=inversion, progress=lambda done, total: steps.append(done)
+    )
     maps = mapping.estimate(measurement)
     kept = (maps.flags & int(Flag.MASKED)) == 0
     assert correlation(maps["Chi"].value[kept], one.chi[kept]) > 0.75
@@ -95,7 +102,7 @@ def test_voxels_without_a_number_are_flagged_and_spoil_no_other(tilted):
     hole = (28, 30, 20)
     data[(slice(None), *hole)] = math.nan
     data[:, 27, 32, 20] = 1e-4  # noise alone
-    maps = SusceptibilityMapping(3.0).estimate(dataclasses.replace(measurement, data=data))
+    maps = QUICK.estimate(dataclasses.replace(measurement, data=data))
     assert int(maps.flags[hole]) & int(Flag.INVALID_INPUT)
     assert int(maps.flags[27, 32, 20]) & int(Flag.MASKED | Flag.LOW_SNR)
     trusted = maps.trusted
@@ -121,7 +128,7 @@ def test_same_input_same_bytes(tilted):
 
 def test_what_cannot_be_mapped(tilted):
     _, measurement, _ = tilted
-    mapping = SusceptibilityMapping(3.0)
+    mapping = QUICK
     with pytest.raises(DataError, match="phase"):
         mapping.estimate(dataclasses.replace(measurement, data=measurement.data.abs()))
     with pytest.raises(ShapeError, match="affine"):

@@ -26,12 +26,12 @@ from fastqmri.estimators.screening import foreground, image_noise
 from fastqmri.estimators.susceptibility import echo_combination
 from fastqmri.estimators.susceptibility.background import background_removal
 from fastqmri.estimators.susceptibility.inversion import radians_per_ppm
-from fastqmri.estimators.susceptibility.inversions import INVERSIONS, inversion
+from fastqmri.estimators.susceptibility.inversions import inversion
 from fastqmri.estimators.susceptibility.unwrapping import differences, edges_inside, unwrap_echoes
 from fastqmri.solvers.growing import grow
 
 AUTO = "auto"
-_PREFERRED = ("tv", "l2")
+_AUTOMATIC = "tv"
 _FIELD_STRENGTHS = (0.01, 25.0)
 _LEAST_PEAK_SNR = 5.0
 _MISFIT = 5.0
@@ -93,9 +93,7 @@ class SusceptibilityMapping:
     @property
     def chosen(self) -> str:
         """Name of the inversion, once ``auto`` is decided."""
-        if self.inversion != AUTO:
-            return self.inversion
-        return next(name for name in _PREFERRED if name in INVERSIONS)
+        return _AUTOMATIC if self.inversion == AUTO else self.inversion
 
     @property
     def references(self) -> tuple[str, ...]:
