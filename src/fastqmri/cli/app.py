@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fastqmri.cli import demo, fit, inspect, qsm, run, schedules, simulate
+from fastqmri.cli import demo, fit, inspect, phantom, qsm, run, schedules, simulate
 from fastqmri.cli.console import console, errors, listen, show_bug, show_error
 from fastqmri.cli.options import VariadicCommand
 from fastqmri.core import FastqmriError
@@ -89,6 +89,7 @@ app.command()(inspect.validate)
 app.command()(inspect.models)
 app.command()(schedules.schedules)
 app.add_typer(simulate.app, name="simulate")
+app.command()(phantom.phantom)
 app.add_typer(inspect.crlb_app, name="crlb")
 app.command()(inspect.cite)
 app.command()(demo.demo)

@@ -27,6 +27,7 @@ from fastqmri.core import (
     MultiEchoGradientEcho,
     MultiEchoSpinEcho,
     MultiParameterMapping,
+    OutputError,
     Parameter,
     PulsedGradient,
     QuantitativeMagnetizationTransfer,
@@ -385,6 +386,26 @@ def acquisition_of(
     if not fields:
         return None, []
     return kind(**fields), []
+
+
+def acquisition_words(acquisition: Acquisition, without: Sequence[str] = ()) -> list[str]:
+    """Options that give an acquisition again, but for some fields."""
+    fields = FIELDS[type(acquisition)]
+    values = {name: getattr(acquisition, name) for name in fields if name not in without}
+    return [fields[name].write(value) for name, value in values.items() if value is not None]
+
+
+def begin_folder(out: Path, *, force: bool) -> None:
+    """Refuse an output folder that something would be overwritten in.
+
+    Raises:
+        OutputError: it is a file, or not empty without ``force``.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}", "it is a file, not a folder.", "Choose another --out.")
+    if out.exists() and any(out.iterdir()) and not force:
+        remedy = "Choose another --out, or --force."
+        raise OutputError(f"{out} is not empty", "its files might be overwritten.", remedy)
 
 
 def acquisition_records(entry: Any, acquisition: Acquisition) -> list[tuple[str, str]]:

@@ -12,14 +12,15 @@ import typer
 
 from fastqmri.cli.console import say
 from fastqmri.cli.options import (
-    FIELDS,
     VariadicCommand,
     acquisition_of,
+    acquisition_words,
+    begin_folder,
     model_command,
     option,
     own_options,
 )
-from fastqmri.core import OutputError, Schedule
+from fastqmri.core import Schedule
 from fastqmri.estimators import CATALOGUE
 from fastqmri.phantoms import LEAST_SIDE, typical_acquisition
 
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from fastqmri.core import Acquisition
     from fastqmri.estimators import Entry
 
-app = typer.Typer(no_args_is_help=True, help="Simulate a phantom with known truth.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Simulate a phantom of vials with known truth, for any model; fastqmri phantom makes heads and k-space.",
+)
 
 
 def simulate(entry: Entry, values: Mapping[str, Any]) -> None:
@@ -38,11 +42,7 @@ def simulate(entry: Entry, values: Mapping[str, Any]) -> None:
     from fastqmri.phantoms import vials
 
     out = Path(values["out"])
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}", "it is a file, not a folder.", "Choose another --out.")
-    if out.exists() and any(out.iterdir()) and not values["force"]:
-        remedy = "Choose another --out, or --force."
-        raise OutputError(f"{out} is not empty", "its files might be overwritten.", remedy)
+    begin_folder(out, force=values["force"])
     acquisition, _ = acquisition_of(entry, values)
     acquisition = acquisition or typical_acquisition(entry.acquisition, entry.name)
     own = own_options(entry, values)
@@ -104,8 +104,7 @@ def _fit_command(
     elif "b_value" in fields:
         words += _write_gradients(out, fields)
     else:
-        written = FIELDS[type(acquisition)]
-        words += [written[name].write(value) for name, value in fields.items() if value is not None]
+        words += acquisition_words(acquisition)
     words += [f"--{name.lower().replace('_', '-')} {_quoted(out / f'{name}.nii.gz')}" for name in known]
     for flag, name in (("mask", "mask.nii.gz"), ("regions", "labels.nii.gz"), ("out", "maps")):
         words.append(f"--{flag} {_quoted(out / name)}")
