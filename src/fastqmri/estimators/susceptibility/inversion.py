@@ -33,7 +33,7 @@ class LocalField:
         directions: unit vectors of B0 along the voxel axes, one an orientation.
         weight: (orientation or 1, *voxels), proportional to 1 / noise, 1 at its root mean square over the mask, zero
             outside.
-        noise: standard deviation of the field in ppm where the weight is 1.
+        known_noise: standard deviation of the field in ppm where the weight is 1; None finds it in the field.
         magnitude: (*voxels), whose edges are where susceptibility may jump; None if not known.
         radians_per_ppm: 2π γ/2π B0 TE of the phase that the field was made from; None if not known.
         progress: called with (iteration, iterations).
@@ -44,7 +44,7 @@ class LocalField:
     voxel_size: Vector
     directions: tuple[Vector, ...]
     weight: Tensor
-    noise: float
+    known_noise: float | None = None
     magnitude: Tensor | None = None
     radians_per_ppm: float | None = None
     progress: Progress | None = None
@@ -64,6 +64,14 @@ class LocalField:
     def kernel(self) -> Tensor:
         """D of the only orientation, (side, side, side // 2 + 1)."""
         return self._kernel(self.directions[0])
+
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation of the field in ppm where the weight is 1, looked for when first asked."""
+        if self.known_noise is not None:
+            return self.known_noise
+        last = len(self.weight) - 1
+        return max(field_noise(one, self.mask, self.weight[min(i, last)]) for i, one in enumerate(self.field))
 
     @property
     def variance(self) -> Tensor:
@@ -199,10 +207,6 @@ class Inversion:
             weight = mask.to(field.dtype)[None]
         else:
             weight = _normalised(weight if weight.ndim == 4 else weight[None], mask).to(field.dtype)
-        if noise is None:
-            noise = max(
-                field_noise(one, mask, weight[min(i, len(weight) - 1)]) for i, one in enumerate(field)
-            )
         x, y, z = (float(side) for side in voxel_size)
         local = LocalField(
             field, mask, (x, y, z), directions, weight, noise, magnitude, radians_per_ppm, progress

@@ -61,7 +61,9 @@ class TotalVariation:
             generator = torch.Generator().manual_seed(0)
             noise = torch.randn(local.field.shape, dtype=local.field.dtype, generator=generator)
             noise = noise.to(local.field.device) * local.variance.sqrt()
-            again, *_ = self._minimise(dataclasses.replace(local, field=local.field + noise, progress=None))
+            again, *_ = self._minimise(
+                dataclasses.replace(local, field=local.field + noise, known_noise=local.noise, progress=None)
+            )
             return _local_size(again - chi, local.mask)
 
         return SusceptibilityMap(chi, spread, _REPEATED, iterations=iterations, converged=converged)
