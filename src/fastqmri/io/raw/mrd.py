@@ -22,6 +22,7 @@ from fastqmri.io.raw.packages import needed
 from fastqmri.io.raw.scan import LazySlices, RawScan
 from fastqmri.io.raw.trajectories import in_radians
 
+_RECORDS = 512
 _NOISE, _CALIBRATION, _BOTH, _REVERSE = 19, 20, 21, 22
 _SKIPPED = {
     23: "navigator",
@@ -73,7 +74,11 @@ def read_mrd(
             )
         header = parse_header(file[dataset]["xml"][0], path)
         table = file[dataset]["data"]
-        heads = np.asarray(table.fields("head")[...])
+        # whole records, a few at a time: HDF5 never lets go of samples that it passes over on the way to one field
+        starts = range(0, len(table), _RECORDS)
+        heads = np.concatenate(
+            [table[at : at + _RECORDS]["head"].copy() for at in starts] or [np.empty(0, table.dtype["head"])]
+        )
     notes: list[str] = []
     kinds = _sorted_by_kind(heads["flags"], path, notes)
     image = np.flatnonzero(kinds == _IMAGE)
