@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fastqmri.core import FileError
 from fastqmri.io.raw.assembly import without_oversampling
-from fastqmri.io.raw.mrd import opened, parse_header, sequence_of, spaces_of
+from fastqmri.io.raw.header import opened, parse_header, sequence_of, spaces_of
 from fastqmri.io.raw.scan import LazySlices, RawScan
 
 

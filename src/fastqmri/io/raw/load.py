@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fastqmri.core import FileError, UnknownNameError
 from fastqmri.io.raw.fastmri import read_fastmri
-from fastqmri.io.raw.mrd import opened, read_mrd
+from fastqmri.io.raw.header import opened
+from fastqmri.io.raw.mrd import read_mrd
 from fastqmri.io.raw.scan import RawScan, join_contrasts
 from fastqmri.io.raw.siemens import read_siemens
 
