@@ -80,10 +80,8 @@ def test_reference_region_is_zero(tilted):
     assert float(shift.std()) < 1e-6
 
 
-@pytest.mark.parametrize(
-    "settings", [{"background": "pdf", "inversion": "l2"}, {"background": "lbv", "inversion": "tkd"}]
-)
-def test_other_stages(settings, tilted):
+@pytest.mark.parametrize(("background", "inversion"), [("pdf", "l2"), ("lbv", "tkd")])
+def test_other_stages(background, inversion, tilted):
     one, measurement, _ = tilted
     steps = []
     mapping = dataclasses.replace(
@@ -114,7 +112,10 @@ def test_automatic_mask_is_the_head_without_its_surface(tilted):
     one, measurement, _ = tilted
     data = measurement.data.clone()
     data[:, 2:4, 2:4, 2:4] = 1  # bright, and apart
+    data[:, 28, 30, 15:25] = 1e-3  # a vein
     found = automatic_mask(data)
+    assert not bool(found[28, 30, 15:25].any())
+    assert bool(found[27, 30, 15:25].all())
     assert not bool((found & ~one.mask).any())
     assert float(found.sum() / one.mask.sum()) > 0.85
 

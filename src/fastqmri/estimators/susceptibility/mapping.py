@@ -253,6 +253,8 @@ class SusceptibilityMapping:
 def automatic_mask(data: Tensor) -> Tensor:
     """(x, y, z) bool: the largest connected region that stands out from the background, without its surface.
 
+    Dark voxels inside, like veins, are left out, but their neighbours are not.
+
     Args:
         data: (echo, x, y, z).
     """
@@ -260,19 +262,35 @@ def automatic_mask(data: Tensor) -> Tensor:
     values = mean[bright]
     if len(values):
         bright &= mean >= _DARK * values.kthvalue(max(1, int(0.95 * len(values)))).values
-    quality = edges_inside(bright).to(torch.uint8)
-    _, regions = grow(torch.zeros(bright.shape), bright, quality)
-    counts = torch.bincount(regions.reshape(-1))
-    if len(counts) < 2:
-        return bright
-    largest = regions == 1 + int(counts[1:].argmax())
-    inner = largest.clone()
-    for axis, edges in enumerate(edges_inside(largest)):
-        size = largest.shape[axis]
+    largest = _largest_region(bright)
+    solid = ~_open_to_faces(~largest)
+    inner = solid.clone()
+    for axis, edges in enumerate(edges_inside(solid)):
+        size = solid.shape[axis]
         if size > 2:  # the faces of the volume are no surface of the object
             inner.narrow(axis, 0, size - 1).logical_and_(edges.narrow(axis, 0, size - 1))
             inner.narrow(axis, 1, size - 1).logical_and_(edges.narrow(axis, 0, size - 1))
+    inner &= largest
     return inner if bool(inner.any()) else largest
+
+
+def _regions_of(mask: Tensor) -> Tensor:
+    """(x, y, z) int32 number of each voxel's connected region from 1, 0 outside."""
+    return grow(torch.zeros(mask.shape), mask, edges_inside(mask).to(torch.uint8))[1]
+
+
+def _largest_region(mask: Tensor) -> Tensor:
+    regions = _regions_of(mask)
+    counts = torch.bincount(regions.reshape(-1))
+    return mask if len(counts) < 2 else regions == 1 + int(counts[1:].argmax())
+
+
+def _open_to_faces(mask: Tensor) -> Tensor:
+    """Voxels of a mask that are connected, inside it, to a face of the volume."""
+    regions = _regions_of(mask)
+    faces = [regions.select(axis, end).reshape(-1) for axis in range(3) for end in (0, -1)]
+    touching = torch.cat(faces).unique()
+    return mask & torch.isin(regions, touching[touching > 0])
 
 
 def _excess(residual: Tensor, echoes: int, noise: float | None) -> Tensor:
