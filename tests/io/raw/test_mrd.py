@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from fastqmri.core import FileError
 from fastqmri.io.raw import LazySlices, RawScan, read_mrd, write_mrd
 
 
@@ -85,3 +87,20 @@ def test_trajectories_come_back(tmp_path: Path, generator: torch.Generator) -> N
     )
     write_mrd(tmp_path / "scan.h5", scan)
     assert_same(scan, read_mrd(tmp_path / "scan.h5"))
+
+
+@pytest.mark.parametrize("package", ["h5py", "ismrmrd"])
+def test_without_the_packages_of_the_extra(
+    tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    scan = a_scan(generator)
+    write_mrd(tmp_path / "scan.h5", scan)
+    for name in list(sys.modules):
+        if name.partition(".")[0] == package:
+            monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(FileError, match=r"pip install fastqmri\[raw\]"):
+        read_mrd(tmp_path / "scan.h5")
+    with pytest.raises(FileError, match=package):
+        write_mrd(tmp_path / "other.h5", scan)
+    assert not (tmp_path / "other.h5").exists()
