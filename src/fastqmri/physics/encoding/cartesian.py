@@ -113,17 +113,26 @@ class _CartesianGram(LinearOperator):
         self.coils = encoding.coils
         self.domain = self.range = encoding.domain
         # where the image's middle lies is only a phase in k-space, the same for F and its adjoint
-        self.register_buffer("mask", torch.fft.ifftshift(mask, self.axes) if self.axes else mask)
+        mask = torch.fft.ifftshift(mask, self.axes) if self.axes else mask
+        # transforms are quickest along the last axes
+        order = sorted(range(first, 0), key=lambda axis: axis in self.axes)
+        self.order = tuple(order)
+        self.back = tuple(order.index(axis) + first for axis in range(first, 0))
+        self.axes = tuple(range(-len(self.axes), 0))
+        self.register_buffer("mask", _ordered(mask, self.order))
+        self.register_buffer("maps", _ordered(encoding.sensitivities, self.order))
 
     mask: Tensor
+    maps: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., contrast, *voxels) -> (..., contrast, *voxels)."""
         self.coils.check_images(x)
         mask = self.mask[:, 0]
+        x = _ordered(x, self.order)
         total: Tensor | None = None
         # coil by coil: what lies between stays in the caches, and memory does not grow with the coils
-        for sensitivity in self.coils.maps.unbind(self.coils.axis):
+        for sensitivity in self.maps.unbind(self.coils.axis):
             seen = x * sensitivity
             if self.axes:
                 seen = torch.fft.ifftn(torch.fft.fftn(seen, dim=self.axes) * mask, dim=self.axes)
@@ -132,7 +141,7 @@ class _CartesianGram(LinearOperator):
             seen = seen * sensitivity.conj()
             total = seen if total is None else total + seen
         assert total is not None
-        return total
+        return _ordered(total, self.back)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The same."""
@@ -142,6 +151,14 @@ class _CartesianGram(LinearOperator):
     def H(self) -> LinearOperator:
         """Itself."""
         return self
+
+
+def _ordered(x: Tensor, order: tuple[int, ...]) -> Tensor:
+    """The voxel axes in another order, in memory too."""
+    if list(order) == sorted(order):
+        return x
+    lead = range(-x.ndim, -len(order))
+    return x.permute(*lead, *order).contiguous()
 
 
 def _varies(mask: Tensor, axis: int) -> bool:
