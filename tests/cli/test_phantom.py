@@ -141,11 +141,29 @@ def test_a_brain(invoke, tmp_path):
     assert len(drawn["lesions"]) == 3
 
 
+def test_phase_is_that_of_the_field(invoke, tmp_path):
+    """Without wraps: the phase between two echoes over 2π ΔTE is B0, inside and where the signal is strong."""
+    out = tmp_path / "p"
+    options = ("--kind", "susceptibility", "--model", "megre-complex", "--matrix", "24x22x20", "--snr", "500")
+    result = invoke("phantom", *options, "--acceleration", "1", "--out", out)
+    assert result.exit_code == 0, result.output
+    stem = out / "bids" / "sub-phantom" / "anat" / "sub-phantom_echo-0"
+    one, two = (read(stem.with_name(f"{stem.name}{i}_part-phase_MEGRE.nii.gz")) for i in (1, 2))
+    inside = read(out / "truth" / "mask.nii.gz") > 0
+    frequency = (np.angle(np.exp(1j * (two - one))) / (2 * np.pi * 0.005))[inside]
+    truth = read(out / "truth" / "B0.nii.gz")[inside]
+    assert truth.std() > 1
+    assert np.median(np.abs(frequency - truth)) < 0.2
+
+
 def test_wrong_input_is_refused(refused, tmp_path):
     out = tmp_path / "p"
     assert "simulate" in refused("FQ501", "phantom", "--model", "dti", "--out", out)
     assert "64x64" in refused("FQ102", "phantom", "--model", "vfa", "--matrix", "64", "--out", out)
     assert "ellipses" in refused("FQ501", "phantom", "--kind", "cube", "--model", "vfa", "--out", out)
+    assert "64x64x64" in refused(
+        "FQ102", "phantom", "--kind", "susceptibility", "--model", "megre", "--out", out
+    )
     refused("FQ501", "phantom", "--kind", "brain", "--subject", "me", "--model", "vfa", "--out", out)
     refused("FQ301", "phantom", "--kind", "brain", "--subject", "brainweb-04", "--model", "vfa", "--out", out)
     assert not out.exists()

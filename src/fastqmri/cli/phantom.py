@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastqmri.estimators import Entry
     from fastqmri.phantoms import Phantom
 
-KINDS = ("ellipses", "brain")
+KINDS = ("ellipses", "brain", "susceptibility")
 MODELS = (
     "vfa",
     "irt1",
@@ -51,7 +51,7 @@ UNITS = {
     "T2r": "s",
     "MTsat": "%",
 }
-UNITS |= {"ADC": "mm2/s", "chi": "ppm", "B1": "fraction", "B0": "Hz"}
+UNITS |= {"ADC": "mm2/s", "Chi": "ppm", "B1": "fraction", "B0": "Hz"}
 _HEADER = ("echo_time", "repetition_time", "flip_angle", "inversion_time")
 _NOISE_SAMPLES = 2048
 
@@ -93,6 +93,8 @@ def phantom(
         fastqmri phantom --model mese --acceleration 5 --out phantom
 
         fastqmri phantom --kind brain --model vfa --matrix 128x128 --coils 8 --out phantom
+
+        fastqmri phantom --kind susceptibility --model megre-complex --matrix 64x64x64 --out phantom
 
         fastqmri phantom --kind brain --subject brainweb-06 --data data --model megre --matrix 96x96x60 --out phantom
     """
@@ -158,9 +160,28 @@ def _drawn(
 ) -> Phantom:
     from fastqmri.phantoms import RANGES, brain, ellipses, load_anatomy
 
+    if kind == "susceptibility":
+        return _magnetised(voxels, generator)
     if kind == "ellipses":
         return ellipses(voxels, generator=generator, supersampling=3, ranges={**RANGES, "MTsat": _TRANSFER})
     return brain(load_anatomy(subject, data), generator=generator, voxels=voxels, lesions=lesions)
+
+
+def _magnetised(voxels: tuple[int, ...], generator: torch.Generator) -> Phantom:
+    """Ellipsoids and veins, with the field they make at 3 T as B0 [Hz]."""
+    from fastqmri.core.units import GYROMAGNETIC_RATIO
+    from fastqmri.phantoms import gradient_echoes, susceptibility_ellipsoids
+
+    if len(voxels) != 3:
+        raise PlausibilityError(
+            f"--matrix {'x'.join(map(str, voxels))} for susceptibility",
+            "its field reaches through the whole volume.",
+            "Give three sides, like 64x64x64.",
+        )
+    drawn = susceptibility_ellipsoids((voxels[0], voxels[1], voxels[2]), generator=generator)
+    scan = gradient_echoes(drawn, generator=generator)
+    field = scan.field[0].double() * 1e-6 * GYROMAGNETIC_RATIO * scan.field_strength
+    return dataclasses.replace(drawn, maps={**drawn.maps, "B0": field})
 
 
 def _in_space(measurement: Measurement) -> Measurement:

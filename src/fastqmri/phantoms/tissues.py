@@ -9,7 +9,7 @@ from fastqmri.phantoms.anatomy import CSF, GREY, VESSELS, WHITE
 
 LESION = "lesion"
 REFERENCES = ("stanisz2005", "wansapura1999", "peters2007", "kwan1999")
-_PROPERTIES = ("M0", "T1", "T2", "T2star", "F", "kr", "T2r", "MTsat", "ADC", "chi")
+_PROPERTIES = ("M0", "T1", "T2", "T2star", "F", "kr", "T2r", "MTsat", "ADC", "Chi")
 _TABLE: Mapping[float, Mapping[str, tuple[float, ...]]] = {
     3.0: {
         GREY: (0.86, 1.331, 0.110, 0.066, 0.050, 40.0, 9.1e-6, 1.6, 0.8e-3, 0.02),
@@ -39,7 +39,7 @@ _TABLE: Mapping[float, Mapping[str, tuple[float, ...]]] = {
 
 
 def tissue_properties(name: str, field_strength: float = 3.0) -> dict[str, float]:
-    """M0 (relative to water), T1, T2, T2star [s], F, kr [1/s], T2r [s], MTsat [%], ADC [mm²/s], chi [ppm] of a tissue.
+    """M0 (relative to water), T1, T2, T2star [s], F, kr [1/s], T2r [s], MTsat [%], ADC [mm²/s], Chi [ppm] of a tissue.
 
     From the literature: T1 and T2 of grey and white matter at 3 T (Wansapura 1999) and 1.5 T (Stanisz 2005, in vitro),
     of blood (Stanisz 2005); T2star of grey and white matter, caudate and putamen (Peters 2007); proton densities of
