@@ -100,7 +100,7 @@ def accuracy(side, seeds):
                     key=lambda settings: (
                         sum(
                             demeaned_error(
-                                invert(name, settings, case, case[0]), case[0].maps["Chi"], case[0].mask
+                                invert(name, settings, case, case[0]), case[0].maps["chi"], case[0].mask
                             )
                             for case in (scan(seed, snr, orientations, everywhere, side) for seed in TUNING)
                         )
@@ -112,7 +112,7 @@ def accuracy(side, seeds):
                 for seed in seeds:
                     case = scan(seed, snr, orientations, everywhere, side)
                     got = invert(name, best, case, case[0])
-                    judge = (case[0].maps["Chi"], case[0].mask)
+                    judge = (case[0].maps["chi"], case[0].mask)
                     rows.append(
                         [
                             error(got, *judge)
@@ -128,7 +128,7 @@ def accuracy(side, seeds):
                 table = np.array(rows)
                 mean = table.mean(0)
                 print(
-                    f"  SNR {snr:3d} {name:7s}{orientations} {best or '':<35} {mean[0]:5.1f} "
+                    f"  SNR {snr:3d} {name:7s}{orientations} {best or ''!s:<35} {mean[0]:5.1f} "
                     f"({table[:, 0].min():.1f} to {table[:, 0].max():.1f}) | {mean[1]:5.1f} | {mean[2]:5.1f} | "
                     f"{mean[3]:.3f} | {mean[4]:.3f}",
                     flush=True,
@@ -170,7 +170,7 @@ def speed(side, peers):
         echoes.field[0]
         + torch.randn(echoes.field.shape[1:], generator=generator) / 50 / echoes.radians_per_ppm()
     )
-    mask, truth = phantom.mask, phantom.maps["Chi"]
+    mask, truth = phantom.mask, phantom.maps["chi"]
     field = field * mask
     transforms, _ = seconds(lambda: torch.fft.irfftn(torch.fft.rfftn(field), s=field.shape))
     division, got = seconds(lambda: INVERSIONS["tkd"].invert(field, mask, voxel_size=(1, 1, 1)))

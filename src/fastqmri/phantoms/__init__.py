@@ -8,7 +8,12 @@ from fastqmri.phantoms.motion import draw_motion, move
 from fastqmri.phantoms.phantom import Phantom
 from fastqmri.phantoms.protocols import spiral_directions, typical_acquisition
 from fastqmri.phantoms.splits import SPLITS, SUBJECTS, split_of
-from fastqmri.phantoms.susceptibility import GradientEchoScan, gradient_echoes, susceptibility_ellipsoids
+from fastqmri.phantoms.susceptibility import (
+    GradientEchoScan,
+    gradient_echoes,
+    susceptibility_ellipsoids,
+    susceptibility_head,
+)
 from fastqmri.phantoms.tissues import tissue_properties
 from fastqmri.phantoms.vials import LEAST_SIDE, VIALS, VialScan, vials
 
@@ -32,6 +37,7 @@ __all__ = [
     "spiral_directions",
     "split_of",
     "susceptibility_ellipsoids",
+    "susceptibility_head",
     "tissue_properties",
     "typical_acquisition",
     "vials",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,36 @@ from fastqmri.phantoms.noise import add_noise
 from fastqmri.phantoms.phantom import Phantom
 from fastqmri.physics.encoding import COMPONENTS, Dipole, SusceptibilityTensor
 
-TENSOR_MAPS = tuple(f"Chi{a + 1}{b + 1}" for a, b in COMPONENTS)
+TENSOR_MAPS = tuple(f"chi{a + 1}{b + 1}" for a, b in COMPONENTS)
 """Names of a phantom's maps that hold a susceptibility tensor, in the order of its components."""
+
+HEAD_CHI: Mapping[str, float] = {
+    "grey matter": 0.02,
+    "white matter": -0.03,
+    "cerebrospinal fluid": 0.019,
+    "caudate": 0.044,
+    "putamen": 0.038,
+    "globus pallidus": 0.1305,
+    "thalamus": 0.02,
+    "red nucleus": 0.10,
+    "substantia nigra": 0.111,
+    "dentate": 0.152,
+    "blood": 0.19,
+    "calcification": -3.0,
+}
+"""ppm, as public simulators have them."""
+
+_BRIGHT = ((0.7, 0.9), (0.8, 1.8), (0.025, 0.06))
+_DARK = ((0.1, 0.3), (0.8, 1.0), (0.01, 0.02))
+_NUCLEI = {
+    "caudate": ((0.14, 0.22, 0.1), (0.05, 0.1, 0.1)),
+    "putamen": ((0.27, 0.1, 0.0), (0.05, 0.14, 0.09)),
+    "globus pallidus": ((0.19, 0.08, -0.02), (0.04, 0.08, 0.06)),
+    "thalamus": ((0.1, -0.12, 0.02), (0.07, 0.1, 0.07)),
+    "red nucleus": ((0.06, -0.06, -0.17), (0.035, 0.035, 0.04)),
+    "substantia nigra": ((0.11, 0.0, -0.2), (0.045, 0.06, 0.03)),
+    "dentate": ((0.16, -0.4, -0.34), (0.06, 0.06, 0.05)),
+}
 
 
 @dataclass(frozen=True)
@@ -60,8 +88,8 @@ def susceptibility_ellipsoids(
 ) -> Phantom:
     """Draw a phantom: an ellipsoid with smaller ones inside, veins as tubes, and smooth texture.
 
-    Its maps are ``Chi`` [ppm], ``M0``, ``T1`` and ``T2star`` [s]; with bundles also the tensor (`TENSOR_MAPS`), whose
-    trace is three times ``Chi``. Drawn are numbers, places, sizes and directions of all shapes, their susceptibility
+    Its maps are ``chi`` [ppm], ``M0``, ``T1`` and ``T2star`` [s]; with bundles also the tensor (`TENSOR_MAPS`), whose
+    trace is three times ``chi``. Drawn are numbers, places, sizes and directions of all shapes, their susceptibility
     (ellipsoids -0.1 to 0.2 ppm, veins 0.1 to 0.3, calcification -0.5 to -3), M0, T1 and T2star, and the texture.
 
     Args:
@@ -89,14 +117,14 @@ def susceptibility_ellipsoids(
     mask = _ellipsoid(
         position, torch.zeros(3, dtype=torch.float64), uniform(0.7, 0.85, 3), torch.eye(3).double()
     )
-    maps = {name: torch.zeros(voxels, dtype=torch.float64) for name in ("Chi", "M0", "T1", "T2star")}
+    maps = {name: torch.zeros(voxels, dtype=torch.float64) for name in ("chi", "M0", "T1", "T2star")}
     labels = mask.to(torch.int16)
     names, drawn = ["outside", "body"], []
 
     def fill(
         where: Tensor, name: str, chi: float, t2star: tuple[float, float], m0: tuple[float, float]
     ) -> None:
-        values = {"Chi": chi, "M0": number(*m0), "T1": number(0.8, 1.8), "T2star": number(*t2star)}
+        values = {"chi": chi, "M0": number(*m0), "T1": number(0.8, 1.8), "T2star": number(*t2star)}
         for key, value in values.items():
             maps[key][where] = value
         if name != "body":
@@ -110,7 +138,7 @@ def susceptibility_ellipsoids(
             position, uniform(-0.5, 0.5, 3), uniform(0.08, 0.3, 3), _rotation(generator)
         )
         fill(where, f"ellipsoid-{i + 1}", number(-0.1, 0.2), (0.025, 0.06), (0.6, 1.0))
-    maps["Chi"] += (
+    maps["chi"] += (
         texture * mask * (smooth_texture(voxels, 1.0, max(min(voxels) / 24, 1.0), generator=generator) - 1)
     )
     for i in range(whole(veins)):
@@ -123,7 +151,7 @@ def susceptibility_ellipsoids(
         )
         fill(where, "calcification", number(-3.0, -0.5), (0.01, 0.02), (0.1, 0.3))
     if bundles:
-        maps |= _tensor(maps["Chi"], mask, position, bundles, generator)
+        maps |= _tensor(maps["chi"], mask, position, bundles, generator)
     record: dict[str, Any] = {"tissues": drawn, "texture": texture, "bundles": bundles}
     return Phantom(
         maps=maps,
@@ -133,6 +161,98 @@ def susceptibility_ellipsoids(
         voxel_size=(voxel_size,) * 3,
         affine=centred_affine(voxels, (voxel_size,) * 3),
         drawn=record,
+    )
+
+
+def susceptibility_head(
+    voxels: tuple[int, int, int] = (96, 96, 96),
+    *,
+    generator: torch.Generator,
+    nuclei: Mapping[str, Tensor] | None = None,
+    texture: float = 0.005,
+    calcification: bool = True,
+    voxel_size: float = 1.0,
+) -> Phantom:
+    """Draw a head: white matter, a grey rim, ventricles, deep nuclei, veins, and bone and air outside the mask.
+
+    Its maps are those of `susceptibility_ellipsoids`; ``chi`` goes on outside the mask, where bone is at -2 ppm and air
+    at 9.4 ppm, for fields with background. Drawn are the directions of the veins, the place of the calcification,
+    M0, T1 and T2star of the tissues, and the texture.
+
+    Args:
+        voxels: matrix.
+        generator: source of all randomness.
+        nuclei: name among `HEAD_CHI` -> (*voxels) bool, from an atlas; None takes pairs of ellipsoids.
+        texture: standard deviation in ppm.
+        calcification: whether there is one.
+        voxel_size: mm.
+    """
+    position = coordinates(voxels)
+    straight = torch.eye(3, dtype=torch.float64)
+
+    def ball(centre: Sequence[float], axes: Sequence[float]) -> Tensor:
+        return _ellipsoid(
+            position,
+            torch.tensor(centre, dtype=torch.float64),
+            torch.tensor(axes, dtype=torch.float64),
+            straight,
+        )
+
+    mask = ball((0, 0, 0), (0.66, 0.78, 0.62))
+    regions = [("grey matter", mask), ("white matter", ball((0, 0, 0), (0.58, 0.7, 0.54)))]
+    for side in (-1, 1):
+        regions.append(("cerebrospinal fluid", ball((0.1 * side, 0, 0.1), (0.05, 0.25, 0.1))))
+    if nuclei is None:
+        for name, (centre, axes) in _NUCLEI.items():
+            regions += [(name, ball((side * centre[0], *centre[1:]), axes)) for side in (-1, 1)]
+    else:
+        regions += list(nuclei.items())
+    regions += [
+        (
+            "blood",
+            _tube(
+                position,
+                torch.tensor(centre, dtype=torch.float64),
+                _rotation(generator)[0],
+                2.6 / min(voxels),
+            ),
+        )
+        for centre in ((0.3, 0.2, 0.2), (-0.3, 0.2, 0.2), (0.0, -0.4, 0.3), (0.2, 0.4, -0.2))
+    ]
+    if calcification:
+        spot = 0.5 * torch.rand(3, generator=generator, dtype=torch.float64) - 0.25
+        regions.append(("calcification", ball(spot.tolist(), (0.05, 0.05, 0.05))))
+    maps = {name: torch.zeros(voxels, dtype=torch.float64) for name in ("chi", "M0", "T1", "T2star")}
+    labels = torch.zeros(voxels, dtype=torch.int16)
+    names = ["outside"]
+    drawn: list[dict[str, Any]] = []
+    for name, where in regions:
+        if name not in names:
+            names.append(name)
+            m0, t1, t2star = (
+                low + (high - low) * float(torch.rand(1, generator=generator))
+                for low, high in (_DARK if name == "calcification" else _BRIGHT)
+            )
+            drawn.append({"name": name, "chi": HEAD_CHI[name], "M0": m0, "T1": t1, "T2star": t2star})
+        known = drawn[names.index(name) - 1]
+        for key in maps:
+            maps[key][mask & where] = known[key]
+        labels[mask & where] = names.index(name)
+    maps["chi"] += (
+        texture * mask * (smooth_texture(voxels, 1.0, max(min(voxels) / 24, 1.0), generator=generator) - 1)
+    )
+    bone = ball((0, 0, 0), (0.74, 0.86, 0.7)) & ~mask
+    maps["chi"][bone] = -2.0
+    maps["chi"][ball((0, 0.55, -0.72), (0.12, 0.12, 0.1)) & ~mask] = 9.4
+    maps["chi"][~ball((0, 0, 0), (0.8, 0.92, 0.78))] = 9.4
+    return Phantom(
+        maps=maps,
+        mask=mask,
+        labels=labels,
+        names=tuple(names),
+        voxel_size=(voxel_size,) * 3,
+        affine=centred_affine(voxels, (voxel_size,) * 3),
+        drawn={"tissues": drawn, "texture": texture},
     )
 
 
@@ -149,10 +269,10 @@ def gradient_echoes(
     background: bool = False,
     padding: float = 2.0,
 ) -> GradientEchoScan:
-    """Spoiled gradient echoes of a phantom with a map ``Chi`` or a tensor, the object at rest and B0 turned.
+    """Spoiled gradient echoes of a phantom with a map ``chi`` or a tensor, the object at rest and B0 turned.
 
     Args:
-        phantom: with ``Chi`` or `TENSOR_MAPS` in ppm, ``M0``, ``T1`` and ``T2star``.
+        phantom: with ``chi`` or `TENSOR_MAPS` in ppm, ``M0``, ``T1`` and ``T2star``.
         generator: draws the noise.
         directions: of B0 along the voxel axes.
         echo_times: s.
@@ -171,7 +291,7 @@ def gradient_echoes(
         tensor = torch.stack([phantom.maps[name] * keep for name in TENSOR_MAPS])
         field = SusceptibilityTensor(phantom.voxels, phantom.voxel_size, given, **settings)(tensor)
     else:
-        field = Dipole(phantom.voxels, phantom.voxel_size, given, **settings)(phantom.maps["Chi"] * keep)
+        field = Dipole(phantom.voxels, phantom.voxel_size, given, **settings)(phantom.maps["chi"] * keep)
     recovery = torch.exp(-repetition_time / phantom.maps["T1"].clamp_min(1e-6))
     steady = (
         phantom.maps["M0"] * math.sin(flip_angle) * (1 - recovery) / (1 - math.cos(flip_angle) * recovery)

@@ -55,7 +55,7 @@ def _invert(
 
 
 def _error(got: SusceptibilityMap, phantom: Phantom) -> float:
-    return demeaned_error(got.value, phantom.maps["Chi"], phantom.mask)
+    return demeaned_error(got.value, phantom.maps["chi"], phantom.mask)
 
 
 @pytest.mark.parametrize("snr", [100, 40])
@@ -152,7 +152,7 @@ def test_total_variation_reaches_its_minimum() -> None:
     costs = [cost(one) for one in found]
     assert abs(costs[0] - costs[1]) < 2e-3 * costs[0]
     noise = 1e-3 * torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(0))
-    truth = phantom.maps["Chi"]
+    truth = phantom.maps["chi"]
     for other in (
         truth,
         0.9 * found[0],
