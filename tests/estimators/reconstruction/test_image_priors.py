@@ -74,7 +74,7 @@ def test_total_variation_is_optimal(full, joint):
         edges = torch.linalg.vector_norm(differences(x), dim=axes).double().sum()
         gram = term.gram(x)
         data = 0.5 * (x.conj() * gram).real.double().sum() - (x.conj() * term.right).real.double().sum()
-        return float(data + 3.0 * term.noise * edges)
+        return float(data + 3.0 * (math.sqrt(8) if joint else 1) * term.noise * edges)
 
     best = cost(x)
     generator = torch.Generator().manual_seed(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -23,13 +24,14 @@ class TotalVariation:
     Source: Block 2007 for the penalty, Condat 2013 for the solver; λ is our choice.
 
     Attributes:
-        weight: λ in standard deviations of the noise that arrives in the images.
+        weight: λ in standard deviations of the noise that arrives in the images; of a joint penalty, times the root of
+            the number of contrasts.
         joint: whether edges of all contrasts count together, so that they fall on the same voxels.
         iterations: at most.
         tolerance: relative change to stop at.
     """
 
-    weight: float = 4.0
+    weight: float = 1.4
     joint: bool = True
     iterations: int = 100
     tolerance: float = 1e-4
@@ -43,7 +45,7 @@ class TotalVariation:
         differences = FiniteDifferences(dimensions)
         direction = -dimensions - 1
         axes = (0, direction) if self.joint else direction
-        threshold = self.weight * term.noise
+        threshold = self.weight * term.noise * (math.sqrt(len(term.right)) if self.joint else 1)
         return primal_dual(
             term.gradient,
             differences,

@@ -166,11 +166,11 @@ def wavelet_threshold(
     """
     transform = Wavelets(voxels, wavelet)
     generator = torch.Generator().manual_seed(seed)
-    axes = tuple(range(-len(voxels), 0))
+    axes, reach = tuple(range(-len(voxels), 0)), 2**transform.levels
     coarse: Any = (..., *(slice(side) for side in transform.coarse))
 
     def proximal(x: Tensor) -> Tensor:
-        shift = [int(torch.randint(min(n, 8), (1,), generator=generator)) for n in voxels]
+        shift = [int(torch.randint(min(n, reach), (1,), generator=generator)) for n in voxels]
         coefficients = transform(x.roll(shift, axes))
         kept = coefficients[coarse].clone()
         changed = shrink(coefficients.flatten(-len(voxels)), threshold).view_as(coefficients)
