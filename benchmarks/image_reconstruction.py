@@ -2,9 +2,8 @@
 
 ``python benchmarks/image_reconstruction.py [--phantoms 10] [--seeds 3] [--only llr,subspace]`` prints tables and
 asserts nothing. Phantoms of textured ellipses, 64², 8 echoes from 7 to 71 ms, 4 coils, SNR 60, random lines that
-differ between echoes. A phantom is drawn once, its masks and noise once for every seed. Seeds up to 999 are for
-tuning: every default of the package was chosen there (phantoms 1000 to 1003 of ``--tuning``), and tables are made
-from others.
+differ between echoes. A phantom is drawn once, its masks and noise once for every seed. The package's defaults were
+chosen on phantoms 1000 to 1003 (``--tuning``), with masks and noise of their own; the tables are made of others.
 """
 
 from __future__ import annotations
