@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fastqmri.cli import demo, fit, inspect, phantom, qsm, run, schedules, simulate
+from fastqmri.cli import demo, fit, inspect, phantom, qsm, recon, run, schedules, simulate
 from fastqmri.cli.console import console, errors, listen, show_bug, show_error
 from fastqmri.cli.options import VariadicCommand
 from fastqmri.core import FastqmriError
@@ -85,6 +85,7 @@ def _common(
 app.command(cls=VariadicCommand)(run.run)
 app.add_typer(fit.app, name="fit")
 app.command(cls=VariadicCommand)(qsm.qsm)
+app.command("recon", cls=VariadicCommand)(recon.command())
 app.command()(inspect.validate)
 app.command()(inspect.models)
 app.command()(schedules.schedules)

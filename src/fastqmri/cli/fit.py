@@ -5,25 +5,25 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fastqmri.cli.console import note, say, show_verdict, the_command
+from fastqmri.cli.console import note, the_command
 from fastqmri.cli.options import (
     THREADS,
     VariadicCommand,
     acquisition_of,
     acquisition_records,
     check_choice,
+    check_level,
     model_command,
     option,
     own_options,
 )
-from fastqmri.core import AcquisitionError, FileError, OutputError, PlausibilityError, ShapeError
+from fastqmri.core import AcquisitionError, FileError, PlausibilityError, ShapeError
 from fastqmri.estimators import CATALOGUE
 
 if TYPE_CHECKING:
@@ -130,14 +130,15 @@ def _takes_phase(entry: Entry) -> bool:
 
 def fit(entry: Entry, values: Mapping[str, Any]) -> None:
     """Run one fit from the values of the command line."""
-    from fastqmri.cli.job import Job, estimate, estimation, mask_foreground, report, use_threads
-    from fastqmri.io import FILE_NAMES, write_plain, write_text
+    from fastqmri.cli.job import Job, deliver, estimate, mask_foreground, require_free, use_threads
+    from fastqmri.io import FILE_NAMES
 
     images, out = list(values["images"]), Path(values["out"])
     method = entry.method(values["method"])
     own = own_options(entry, values)
     check_choice("--noise-model", values["noise_model"], ("gaussian", "rician"))
-    _check_levels(values)
+    check_level("--noise-sd", values["noise_sd"], "the images")
+    check_level("--saturation", values["saturation"], "the images", most=math.inf)
     require_free([FILE_NAMES.get(name, name) for name in entry.outputs], out, values["force"])
     use_threads(values["threads"])
     acquisition, notes = acquisition_of(entry, values, images)
@@ -163,24 +164,8 @@ def fit(entry: Entry, values: Mapping[str, Any]) -> None:
     if values["mask"] is None:
         mask_foreground(job)
     outcome = estimate(job)
-    # everything is at hand before the first file appears; the page comes last, as the sign that all is there
-    page = out / "report.html"
-    verdict, pages = report(job, outcome, page)
-    page.unlink(missing_ok=True)
     sources = [*images, *(Path(values[k]) for k in _companions(entry) if values.get(k) not in (None, "none"))]
-    write_plain(
-        out,
-        outcome.maps,
-        estimation(job, method.name),
-        acquisition=acquisition,
-        sources=sources,
-        names=outcome.names,
-    )
-    for path, text in pages.items():
-        write_text(path, text)
-    show_verdict(verdict.level, verdict.reasons)
-    say(f"Maps: {', '.join(outcome.names)} in {out}")
-    say(f"Open the report in a browser: {page.resolve()}")
+    deliver(job, outcome, out, sources)
 
 
 def _load(
@@ -281,36 +266,6 @@ def _regions(path: Path, grid: Grid) -> Tensor:
     from fastqmri.io import read_labels
 
     return read_labels(path, grid)
-
-
-def _check_levels(values: Mapping[str, Any]) -> None:
-    for name, allowed in (("noise_sd", math.isfinite), ("saturation", lambda level: not math.isnan(level))):
-        level = values[name]
-        if level is not None and not (level > 0 and allowed(level)):
-            raise PlausibilityError(
-                f"--{name.replace('_', '-')} {level:g}",
-                "it must be a positive number.",
-                "Give it in units of the images, or leave the option out: then it is found from them.",
-            )
-
-
-def require_free(names: Sequence[str], out: Path, force: bool) -> None:
-    """Refuse what could only fail after the estimate, and to overwrite: earlier maps, or anybody's files."""
-    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not existing.is_dir():
-        raise OutputError(f"--out {out}", f"{existing} is a file, not a folder.", "Choose another --out.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"--out {out}",
-            f"{existing} is read-only for this user.",
-            "Choose another --out, or give yourself the right to write there.",
-        )
-    files = ["report.html", *(f"{name}.nii.gz" for name in names)]
-    found = next((name for name in files if (out / name).exists()), None)
-    if found and not force:
-        raise OutputError(
-            f"{out} holds {found} already", "it would be overwritten.", "Choose another --out, or --force."
-        )
 
 
 for _entry in CATALOGUE.values():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastqmri.cli.console import progress_bar
-from fastqmri.core import Measurement, ParameterMaps
+from fastqmri.cli.console import progress_bar, say, show_verdict
+from fastqmri.core import Measurement, OutputError, ParameterMaps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from fastqmri.estimators import Entry
     from fastqmri.io import Estimation
     from fastqmri.physics.signal import SignalModel
-    from fastqmri.report import InputRecord, Verdict
+    from fastqmri.report import InputRecord, KSpaceConsistency, Verdict
 
 
 @dataclass
@@ -35,6 +37,9 @@ class Job:
         inputs: rows for the report's table.
         warnings: what the reader must know.
         regions: (*voxels) labels to summarise by, or None.
+        description: of the method, where it is not the entry's own.
+        cited: bibliography keys of such a method.
+        kspace: what k-space says of the maps, where they were made from it.
     """
 
     title: str
@@ -47,6 +52,17 @@ class Job:
     inputs: list[InputRecord] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     regions: Tensor | None = None
+    description: str | None = None
+    cited: tuple[str, ...] = ()
+    kspace: KSpaceConsistency | None = None
+
+    @property
+    def described(self) -> str:
+        """The method, in words."""
+        if self.description is not None:
+            return self.description
+        method = self.entry.method(self.method)
+        return f"{method.name}: {method.description}"
 
     def model(self) -> SignalModel:
         """The signal model, its open options decided by the data."""
@@ -101,8 +117,7 @@ def report(job: Job, outcome: Outcome, path: Path) -> tuple[Verdict, dict[Path, 
     """The verdict, and the report with its metrics, file by file; nothing is written yet."""
     from fastqmri.report import ReportContent, render_report
 
-    method = job.entry.method(job.method)
-    name = f"{method.name}: {method.description}" + (", Rician likelihood" if job.noise == "rician" else "")
+    name = job.described + (", Rician likelihood" if job.noise == "rician" else "")
     content = ReportContent(
         title=job.title,
         maps=outcome.maps,
@@ -116,6 +131,7 @@ def report(job: Job, outcome: Outcome, path: Path) -> tuple[Verdict, dict[Path, 
         warnings=tuple(job.warnings),
         seconds=outcome.seconds,
         regions=job.regions,
+        kspace=job.kspace,
     )
     return render_report(path, content)
 
@@ -123,7 +139,8 @@ def report(job: Job, outcome: Outcome, path: Path) -> tuple[Verdict, dict[Path, 
 def references(job: Job) -> tuple[str, ...]:
     """Bibliography keys of exactly the parts used."""
     rician = ("gudbjartsson1995",) if job.noise == "rician" else ()
-    used = (*job.model().references, *job.entry.method(job.method).references, *rician)
+    methods = job.cited if job.description is not None else job.entry.method(job.method).references
+    used = (*job.model().references, *methods, *rician)
     return tuple(dict.fromkeys(used))
 
 
@@ -132,8 +149,51 @@ def estimation(job: Job, label: str) -> Estimation:
     from fastqmri.core.references import doi
     from fastqmri.io import Estimation
 
-    method = job.entry.method(job.method)
     reference = next((found for key in references(job)[::-1] if (found := doi(key))), "")
-    algorithm = f"{job.model().title}; {method.description}; {job.noise} noise"
+    algorithm = f"{job.model().title}; {job.described.partition(': ')[2]}; {job.noise} noise"
     # BIDS allows only letters and digits in a label
     return Estimation(label.replace("-", ""), algorithm, f"doi:{reference}" if reference else "")
+
+
+def require_free(names: Sequence[str], out: Path, force: bool) -> None:
+    """Refuse what could only fail after the estimate, and to overwrite: earlier maps, or anybody's files."""
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise OutputError(f"--out {out}", f"{existing} is a file, not a folder.", "Choose another --out.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"--out {out}",
+            f"{existing} is read-only for this user.",
+            "Choose another --out, or give yourself the right to write there.",
+        )
+    files = ["report.html", *(f"{name}.nii.gz" for name in names)]
+    found = next((name for name in files if (out / name).exists()), None)
+    if found and not force:
+        raise OutputError(
+            f"{out} holds {found} already", "it would be overwritten.", "Choose another --out, or --force."
+        )
+
+
+def deliver(job: Job, outcome: Outcome, out: Path, sources: Sequence[Path]) -> None:
+    """Write maps and report into a plain folder, and show the verdict.
+
+    Everything is at hand before the first file appears; the page comes last, as the sign that all is there.
+    """
+    from fastqmri.io import write_plain, write_text
+
+    page = out / "report.html"
+    verdict, pages = report(job, outcome, page)
+    page.unlink(missing_ok=True)
+    write_plain(
+        out,
+        outcome.maps,
+        estimation(job, job.described.partition(":")[0]),
+        acquisition=job.measurement.acquisition,
+        sources=sources,
+        names=outcome.names,
+    )
+    for path, text in pages.items():
+        write_text(path, text)
+    show_verdict(verdict.level, verdict.reasons)
+    say(f"Maps: {', '.join(outcome.names)} in {out}")
+    say(f"Open the report in a browser: {page.resolve()}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from fastqmri.core import (
     MultiParameterMapping,
     OutputError,
     Parameter,
+    PlausibilityError,
     PulsedGradient,
     QuantitativeMagnetizationTransfer,
     Schedule,
@@ -353,6 +355,20 @@ def check_choice(flag: str, value: Any, choices: Sequence[Any]) -> None:
         names = ", ".join(str(choice) for choice in choices)
         remedy = f"Use one of {names}." if choices else "Leave the option out: there is nothing to choose."
         raise UnknownNameError(f"{flag} {value}", "there is no such choice.", remedy)
+
+
+def check_level(flag: str, level: float | None, of: str, *, most: float = sys.float_info.max) -> None:
+    """Refuse a level that is not a positive number.
+
+    Raises:
+        PlausibilityError: it is not.
+    """
+    if level is not None and not 0 < level <= most:
+        raise PlausibilityError(
+            f"{flag} {level:g}",
+            "it must be a positive number.",
+            f"Give it in units of {of}, or leave the option out: then it is found from them.",
+        )
 
 
 def acquisition_of(

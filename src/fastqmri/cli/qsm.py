@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastqmri.cli.console import console, note, progress_bar, say, show_error, show_verdict, the_command
-from fastqmri.cli.fit import require_free, with_phase
+from fastqmri.cli.fit import with_phase
+from fastqmri.cli.job import require_free
 from fastqmri.cli.options import check_choice
 from fastqmri.cli.resume import fingerprint, once, write_index_of
 from fastqmri.cli.run import SOME_FAILED, input_records

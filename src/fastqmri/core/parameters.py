@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -128,6 +129,36 @@ class ParameterMaps:
                 "Use torch.uint8.",
             )
 
+    @classmethod
+    def stacked(cls, slices: Sequence[ParameterMaps], affine: Tensor | None = None) -> ParameterMaps:
+        """Maps of the slices of a volume as one, their voxels (*in plane) becoming (*in plane, slice).
+
+        Args:
+            slices: of one estimator, so that all hold the same parameters.
+            affine: of the volume.
+        """
+        first = slices[0]
+        shape = first.flags.shape
+
+        def joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+            present = [part for part in parts if part is not None]
+            return None if len(present) < len(slices) else torch.stack(present, -1)
+
+        noise = joined([None if m.noise is None else m.noise.expand(shape) for m in slices])
+        return cls(
+            parameters=first.parameters,
+            value=torch.stack([m.value for m in slices], -1),
+            standard_deviation=torch.stack([m.standard_deviation for m in slices], -1),
+            flags=torch.stack([m.flags for m in slices], -1),
+            affine=affine,
+            residual=joined([m.residual for m in slices]),
+            noise=noise,
+            quantiles={
+                level: torch.stack([m.quantiles[level] for m in slices], -1) for level in first.quantiles
+            },
+            notes=_pooled_notes([m.notes for m in slices]),
+        )
+
     @property
     def names(self) -> tuple[str, ...]:
         """Parameter names in order."""
@@ -163,3 +194,14 @@ class ParameterMaps:
         """How many voxels carry each flag, and how many carry none."""
         counts = {flag: int(((self.flags & int(flag)) != 0).sum()) for flag in Flag if flag}
         return {Flag.OK: int((self.flags == 0).sum()), **counts}
+
+
+def _pooled_notes(notes: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Notes of all slices; of those that differ in their numbers only, the first, and how many more there are."""
+    groups: dict[str, list[str]] = {}
+    for note in dict.fromkeys(note for one in notes for note in one):
+        groups.setdefault(re.sub(r"[-+]?\d[\d.e+-]*", "#", note), []).append(note)
+    return tuple(
+        group[0] if len(group) == 1 else f"{group[0]} In other slices with other numbers."
+        for group in groups.values()
+    )

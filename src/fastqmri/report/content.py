@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fastqmri.core import Measurement, ParameterMaps
 from fastqmri.physics.signal import SignalModel
+from fastqmri.report.consistency import KSpaceConsistency
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class ReportContent:
         regions: (*voxels) integer labels to summarise by, 0 for none.
         region_names: label -> name.
         procedure: what was done, in place of the sentence that is made up of model and method.
+        kspace: what k-space says of the maps, where they were made from it.
     """
 
     title: str
@@ -65,3 +67,4 @@ class ReportContent:
     regions: Tensor | None = None
     region_names: Mapping[int, str] = field(default_factory=dict)
     procedure: str | None = None
+    kspace: KSpaceConsistency | None = None

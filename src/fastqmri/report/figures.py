@@ -18,6 +18,7 @@ from fastqmri.core import Flag
 from fastqmri.physics.signal.diffusion import principal_direction
 from fastqmri.report import png
 from fastqmri.report.colours import ENTRIES, Floats, Scale
+from fastqmri.report.consistency import KSpaceConsistency
 from fastqmri.report.evidence import Contrasts, Fit
 from fastqmri.report.mosaic import Mosaic
 from fastqmri.report.quantities import DisplayUnit, flag_name, number, plain
@@ -163,6 +164,41 @@ def residual_figure(residual: Floats, contrasts: Contrasts | None, unit: str, al
     if contrasts is not None:
         _draw_contrasts(panels[1], contrasts)
         panels[1].set_ylabel(f"measured − fitted ({unit})", fontsize=9, color=INK)
+    return _plot_picture(figure, alt)
+
+
+def kspace_figure(kspace: KSpaceConsistency, alt: str) -> Picture:
+    """Measured k-space and what the maps leave of it: by distance from the centre, and as pictures of one slice.
+
+    Args:
+        kspace: of the maps.
+        alt: text for those who don't see it.
+    """
+    pictures = [p for p in (kspace.plane, kspace.plane_residual) if p is not None]
+    figure = _figure(_PAGE_INCHES, 2.9)
+    panels = figure.subplots(1, 1 + len(pictures), squeeze=False, width_ratios=[1.6, *[1] * len(pictures)])[0]
+    _plain(panels[0])
+    for values, colour, name in ((kspace.measured, INK, "measured"), (kspace.residual, ACCENT, "residual")):
+        shown = np.isfinite(values).any(0)
+        low, high = np.nanmin(values[:, shown], 0), np.nanmax(values[:, shown], 0)
+        panels[0].fill_between(kspace.radius[shown], low, high, color=colour, alpha=0.2, linewidth=0)
+        middle = np.nanmedian(values[:, shown], 0)
+        panels[0].plot(kspace.radius[shown], middle, color=colour, linewidth=1.4, label=name)
+    if kspace.noise:
+        panels[0].axhline(kspace.noise, color=SOFT, linewidth=1, linestyle="--", label="noise")
+    panels[0].set_yscale("log")
+    panels[0].tick_params(axis="y", which="both", labelsize=7.5)
+    panels[0].legend(fontsize=7.5, frameon=False)
+    panels[0].set_xlabel("distance from the centre of k-space", fontsize=9, color=INK)
+    panels[0].set_ylabel("RMS of a sample", fontsize=9, color=INK)
+    if pictures:
+        decibels = [20 * np.log10(np.maximum(p, 1e-30) / np.nanmax(pictures[0])) for p in pictures]
+        for panel, values, name in zip(panels[1:], decibels, ("measured", "residual"), strict=True):
+            panel.imshow(values, cmap="gray", vmin=-80, vmax=0, interpolation="nearest")
+            panel.set_title(f"{name}, 0 to −80 dB", fontsize=8, color=INK)
+            panel.set_facecolor(BAND)
+            panel.set_xticks([])
+            panel.set_yticks([])
     return _plot_picture(figure, alt)
 
 

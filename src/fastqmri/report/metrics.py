@@ -40,6 +40,13 @@ def as_json(content: ReportContent, numbers: Numbers, verdict: Verdict) -> str:
             for summary in numbers.summaries.values()
         ],
     }
+    if content.kspace is not None:
+        record["kspace"] = {
+            "relative_residual": _or_null(content.kspace.relative),
+            "residual_over_noise": _or_null(content.kspace.residual_over_noise),
+            "acceleration": _or_null(content.kspace.acceleration),
+            "coils": content.kspace.coils,
+        }
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -29,8 +29,7 @@ def methods_text(content: ReportContent, numbers: Numbers) -> str:
     total, trusted = int(numbers.inside.sum()), int(numbers.trusted.sum())
     names = f"{_names(content.shown)} {'was' if len(content.shown) == 1 else 'were'}"
     made = content.procedure or (
-        f"{names} estimated voxel by voxel from "
-        f"{acquisition.contrasts} images ({'; '.join(acquisition_phrases(acquisition))}) with the model "
+        f"{names} estimated {_source(content)} ({'; '.join(acquisition_phrases(acquisition))}) with the model "
         f"“{model.title}”, S = {model.equation}, by {content.method}{f' ({cited})' if cited else ''}."
     )
     sentences = [
@@ -42,6 +41,15 @@ def methods_text(content: ReportContent, numbers: Numbers) -> str:
         f"Software: fastqmri {_version('fastqmri')}, PyTorch {_version('torch')}.",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _source(content: ReportContent) -> str:
+    kspace, contrasts = content.kspace, content.measurement.acquisition.contrasts
+    if kspace is None:
+        return f"voxel by voxel from {contrasts} images"
+    channels = "one channel" if kspace.coils == 1 else f"{kspace.coils} channels"
+    reduced = "" if kspace.acceleration is None else f", undersampled {number(kspace.acceleration)}-fold,"
+    return f"from k-space of {channels}{reduced} in {contrasts} contrasts"
 
 
 def _noise_sentence(numbers: Numbers) -> str:

@@ -95,6 +95,7 @@ class Page:
             "uncertainty": [self._uncertainty_row(s) for s in self._whole],
             "notes": self.maps.notes,
             "evidence": self._evidence(),
+            "kspace": self._kspace(),
             "distributions": [self._distribution(name) for name in content.shown[:LEADING]],
             "statistics": self._statistics_rows(),
             "methods": methods_text(content, self.numbers),
@@ -134,7 +135,8 @@ class Page:
         scale = image_scale(min(float(low), 0.0), max(float(high), float(low) + 1e-30))
         label, names = evidence.contrast_names(self.content.measurement.acquisition)
         which = f"{len(chosen)} of the {len(data)}" if len(chosen) < len(data) else f"The {len(data)}"
-        alt = f"{which} measured images in one slice and one grey window: {label} "
+        made = "measured" if self.content.kspace is None else "reconstructed"
+        alt = f"{which} {made} images in one slice and one grey window: {label} "
         return figures.image_picture(picture, scale, self.mosaic, alt + ", ".join(names[i] for i in chosen))
 
     def _block(self, name: str) -> Block:
@@ -230,6 +232,17 @@ class Page:
         alt = f"Histogram of the residuals, median {median}, and residuals of every contrast"
         residuals = figures.residual_figure(trusted, contrasts, unit.text, alt)
         return shown | {"residual": view, "residuals": residuals}
+
+    def _kspace(self) -> tuple[Picture, str] | None:
+        """Picture of the k-space consistency, and its numbers in words."""
+        kspace = self.content.kspace
+        if kspace is None:
+            return None
+        words = f"The maps leave {_PERCENT.show(100 * kspace.relative)} of the measured k-space unexplained"
+        if kspace.residual_over_noise is not None:
+            words += f", {number(kspace.residual_over_noise)} times what noise alone would"
+        alt = f"Measured k-space and its residual by distance from the centre. {words}"
+        return figures.kspace_figure(kspace, alt), f"{words}."
 
     def _distribution(self, name: str) -> Picture:
         """Histograms of a parameter by region."""

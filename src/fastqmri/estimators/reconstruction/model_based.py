@@ -46,6 +46,21 @@ _INNER_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """Maps, and what they say of the images.
+
+    Attributes:
+        maps: the estimate.
+        start: complex images (contrast, *voxels) that it started from.
+        predicted: complex images (contrast, *voxels) that it stands for.
+    """
+
+    maps: ParameterMaps
+    start: Tensor
+    predicted: Tensor
+
+
+@dataclass(frozen=True)
 class ModelBased:
     """min ½ Σ_i ||E_i z S_i(x) - y_i||² + λ R(z, x) over complex amplitudes z and parameters x. An `Estimator`.
 
@@ -91,6 +106,10 @@ class ModelBased:
             UnknownNameError: a known map that the model does not have.
             DataError: images, or k-space with NaN or infinite samples.
         """
+        return self.explain(measurement).maps
+
+    def explain(self, measurement: Measurement) -> Explanation:
+        """`estimate`, with the images that the maps stand for."""
         encoding = encoding_of(measurement)
         check_belongs(measurement, self.model)
         if not bool(torch.isfinite(torch.view_as_real(measurement.data)).all()):
@@ -128,7 +147,7 @@ class ModelBased:
         )
         lost = doubtful if measurement.mask is None else doubtful & measurement.mask
         maps = self._maps(measurement, problem, solved, uncertain, noise, lost)
-        return maps
+        return Explanation(maps, images, solved.state.basis.images)
 
     def _problem(self, data: ModelData, unknowns: Unknowns, v: Tensor, noise: float) -> ModelProblem:
         voxels = tuple(v.shape[1:])

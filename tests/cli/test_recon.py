@@ -1,0 +1,152 @@
+"""``recon``: maps from raw files, by options alone, near the truth of the phantom they were made from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fastqmri.core import MultiEchoSpinEcho
+from fastqmri.io import read_image
+from fastqmri.io.raw import RawScan, write_mrd
+from fastqmri.phantoms import acquire, ellipses
+from fastqmri.physics.encoding import CartesianEncoding, synthetic_sensitivities, variable_density_lines
+from fastqmri.physics.signal import ExponentialDecay
+
+ECHOES = MultiEchoSpinEcho(echo_time=tuple(f"{t}ms" for t in (8, 20, 40, 70)))
+MATRIX, COILS, SLICES = (40, 32), 3, 2
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, np.ndarray]:
+    """A raw file of two slices, twofold undersampled; the true T2 (x, y, z), NaN outside the object."""
+    generator = torch.Generator().manual_seed(3)
+    coils = synthetic_sensitivities(MATRIX, COILS, generator=generator)
+    mask = variable_density_lines(MATRIX[0], ECHOES.contrasts, 2.0, generator=generator, centre=12)[..., None]
+    kspace, truth = [], []
+    for _ in range(SLICES):
+        phantom = ellipses(MATRIX, generator=generator)
+        encoding = CartesianEncoding(coils, mask)
+        measured = acquire(phantom, ExponentialDecay(ECHOES), encoding, snr=80, generator=generator)
+        kspace.append(measured.data)
+        truth.append(torch.where(phantom.mask, phantom.maps["T2"], torch.nan).T)
+    path = tmp_path_factory.mktemp("raw") / "scan.h5"
+    raw = RawScan(
+        torch.stack(kspace).to(torch.complex64),
+        MATRIX,
+        (0.2, 0.16),
+        mask=mask.expand(-1, *MATRIX),
+        noise=measured.noise * 2**0.5 * torch.randn(COILS, 4096, dtype=torch.complex64, generator=generator),
+        echo_time=ECHOES.echo_time,
+    )
+    write_mrd(path, raw)
+    return path, torch.stack(truth, -1).numpy(), np.asarray(mask)
+
+
+def _error(folder: Path, truth: np.ndarray) -> float:
+    """Median relative error of T2 over the voxels that both know."""
+    found = np.asarray(read_image(folder / "T2map.nii.gz").data)
+    assert found.shape == truth.shape
+    both = np.isfinite(truth) & (found > 0)
+    assert both.sum() > 0.8 * np.isfinite(truth).sum()
+    return float(np.median(np.abs(found - truth)[both] / truth[both]))
+
+
+@pytest.fixture(scope="module")
+def zero_filled(scan, tmp_path_factory, invoke) -> Path:
+    out = tmp_path_factory.mktemp("maps") / "zero-filled"
+    result = invoke("recon", scan[0], "--model", "T2", "--method", "zero-filled", "--out", out)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+@pytest.mark.parametrize("method", ["auto", "llr"])
+def test_maps_come_from_the_file_alone(scan, zero_filled: Path, tmp_path: Path, invoke, method: str):
+    result = invoke("recon", scan[0], "--model", "T2", "--method", method, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert _error(tmp_path, scan[1]) < 0.05
+    assert _error(tmp_path, scan[1]) < 0.7 * _error(zero_filled, scan[1])
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["kspace"]["acceleration"] == pytest.approx(2, abs=0.01)
+    assert metrics["kspace"]["coils"] == COILS
+    page = (tmp_path / "report.html").read_text()
+    assert "of the measured k-space unexplained" in page
+    assert "from k-space of 3 channels" in page
+    assert not (tmp_path / ".planes").exists()
+    if method == "auto":
+        assert 0.8 < metrics["kspace"]["residual_over_noise"] < 1.5
+
+
+def test_an_interrupted_run_goes_on(scan, zero_filled: Path, tmp_path: Path, invoke, monkeypatch):
+    """The plane that was done is not done again, and the result is that of one go."""
+    from fastqmri.estimators.reconstruction import volume
+
+    done = []
+    original = volume._map_plane
+
+    def second_plane_fails(part, index, *rest):
+        if index == 1 and "failed" not in done:
+            done.append("failed")
+            raise KeyboardInterrupt
+        done.append(index)
+        return original(part, index, *rest)
+
+    monkeypatch.setattr(volume, "_map_plane", second_plane_fails)
+    words = ("recon", scan[0], "--model", "mese", "--method", "zero-filled", "--out", tmp_path)
+    assert invoke(*words).exit_code == 130
+    assert not (tmp_path / "report.html").exists()
+    assert invoke(*words).exit_code == 0
+    assert done == [0, "failed", 1]
+    for name in ("T2map.nii.gz", "T2map_sd.nii.gz", "flags.nii.gz"):
+        ours, others = (np.asarray(read_image(folder / name).data) for folder in (tmp_path, zero_filled))
+        assert np.array_equal(ours, others, equal_nan=True), name
+    metrics = [json.loads((f / "metrics.json").read_text())["kspace"] for f in (tmp_path, zero_filled)]
+    assert metrics[0] == metrics[1]
+
+
+def test_a_3d_scan_is_taken_apart_along_its_readout(tmp_path: Path, invoke, generator: torch.Generator):
+    matrix = (6, 24, 20)
+    phantom = ellipses(matrix, generator=generator)
+    coils = synthetic_sensitivities(matrix, 2, generator=generator)
+    full = CartesianEncoding(coils, torch.ones(1, *matrix, dtype=torch.bool))
+    data = acquire(phantom, ExponentialDecay(ECHOES), full, snr=150, generator=generator).data
+    path, out = tmp_path / "volume.h5", tmp_path / "maps"
+    mask = torch.ones(1, *matrix, dtype=torch.bool)
+    write_mrd(
+        path,
+        RawScan(
+            data[None].to(torch.complex64), matrix, (0.06, 0.24, 0.2), mask=mask, echo_time=ECHOES.echo_time
+        ),
+    )
+    result = invoke("recon", path, "--model", "T2", "--coil-maps", "walsh", "--out", out)
+    assert result.exit_code == 0, result.output
+    truth = torch.where(phantom.mask, phantom.maps["T2"], torch.nan).permute(2, 1, 0).numpy()
+    assert _error(out, truth) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("--model", "T9"), "FQ501", "no such model"),
+        (("--model", "T2", "--method", "magic"), "FQ501", "no such choice"),
+        (("--model", "T2", "--echo-time", "10,20ms"), "FQ201", "4 contrasts of k-space, 2 values"),
+        (("--model", "T2", "--echo-time", "8,20,40,70"), "FQ101", "unit"),
+        (("--model", "T1"), "FQ103", "no flip angle in the header"),
+        (("--model", "T2", "--weight", "-1"), "FQ102", "positive"),
+        (("--model", "T2", "--method", "zero-filled", "--weight", "2"), "FQ501", "no such weight"),
+    ],
+)
+def test_wrong_use_is_refused_and_nothing_written(scan, tmp_path: Path, refused, words, code: str, told: str):
+    out = tmp_path / "maps"
+    assert told in refused(code, "recon", scan[0], *words, "--out", out)
+    assert not out.exists()
+
+
+def test_a_cut_off_file_is_refused(scan, tmp_path: Path, refused):
+    broken = tmp_path / "broken.h5"
+    broken.write_bytes(scan[0].read_bytes()[:5000])
+    refused("FQ301", "recon", broken, "--model", "T2", "--out", tmp_path / "maps")
+    assert not (tmp_path / "maps").exists()
