@@ -25,7 +25,13 @@ import torch
 
 from fastqmri.core import LookLocker, Measurement, MultiEchoSpinEcho, VariableFlipAngle
 from fastqmri.estimators.least_squares import least_squares
-from fastqmri.estimators.reconstruction import LocallyLowRank, ModelBased, SubspaceLowRank, TwoStep, ZeroFilled
+from fastqmri.estimators.reconstruction import (
+    LocallyLowRank,
+    ModelBased,
+    SubspaceLowRank,
+    TwoStep,
+    ZeroFilled,
+)
 from fastqmri.phantoms import Phantom, acquire, ellipses
 from fastqmri.physics.encoding import CartesianEncoding, synthetic_sensitivities, variable_density_lines
 from fastqmri.physics.signal import ExponentialDecay, LookLockerSignal, SignalModel, SpoiledGradientEcho
@@ -82,8 +88,12 @@ def study(arguments: argparse.Namespace) -> None:
         "model-based, adam": ModelBased(model, solver="adam"),
         "model-based, wavelet": ModelBased(model, penalty="wavelet"),
     }
-    print(f"{name}, {side}^2, 4 coils, SNR 60, {arguments.phantoms} phantoms x {arguments.seeds} seeds of noise and")
-    print("sampling; nRMSE % in the mask, mean ± 1.96 standard errors; (error/standard deviation): rms, CPU s a slice")
+    print(
+        f"{name}, {side}^2, 4 coils, SNR 60, {arguments.phantoms} phantoms x {arguments.seeds} seeds of noise and"
+    )
+    print(
+        "sampling; nRMSE % in the mask, mean ± 1.96 standard errors; (error/standard deviation): rms, CPU s a slice"
+    )
     for acceleration in accelerations:
         errors: dict[str, list[float]] = {m: [] for m in methods}
         scores: dict[str, list[float]] = {m: [] for m in methods}
@@ -143,7 +153,24 @@ class Bart:
 
     def moba(self, kind: str, weight: float) -> torch.Tensor:
         flags = ["-L", "-B", "0.3"] if kind == "t1" else ["-F"]
-        self.run("moba", *flags, "-l1", "-j", weight, "-i", 10, "-C", 30, "-f", 1, "-p", "psf", "ksp", "times", "out")
+        self.run(
+            "moba",
+            *flags,
+            "-l1",
+            "-j",
+            weight,
+            "-i",
+            10,
+            "-C",
+            30,
+            "-f",
+            1,
+            "-p",
+            "psf",
+            "ksp",
+            "times",
+            "out",
+        )
         if kind == "t1":
             self.run("looklocker", "-t0.", "-D0.", "out", "map")
             return torch.from_numpy(np.abs(read_cfl(self.folder / "map")))
@@ -152,7 +179,9 @@ class Bart:
 
     def pics(self, weight: float) -> torch.Tensor:
         self.run("pics", "-S", f"-RW:3:32:{weight}", "-i", 60, "ksp", "sens", "rec")
-        return torch.from_numpy(read_cfl(self.folder / "rec").reshape(*self.voxels, -1).transpose(2, 0, 1).copy())
+        return torch.from_numpy(
+            read_cfl(self.folder / "rec").reshape(*self.voxels, -1).transpose(2, 0, 1).copy()
+        )
 
 
 def bart_scan(kind: str, side: int, seed: int) -> tuple[SignalModel, Phantom, Measurement, torch.Tensor]:
@@ -223,14 +252,18 @@ def against_bart(arguments: argparse.Namespace) -> None:
             e, s = run(tool, weights[tool], scan)
             errors[tool].append(e)
             seconds[tool].append(s)
-    print(f"{name}, {arguments.side}^2, 8 coils (true maps; moba estimates its own), {arguments.phantoms} phantoms")
+    print(
+        f"{name}, {arguments.side}^2, 8 coils (true maps; moba estimates its own), {arguments.phantoms} phantoms"
+    )
     for label in errors:
         chosen = f"weight {weights[label]:g}" if label in weights else ""
         print(f"{label:24s} nRMSE % {interval(errors[label])}   {interval(seconds[label])} CPU s   {chosen}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["study", "bart"])
     parser.add_argument("--model", choices=["t1", "t2"], default="t2")
     parser.add_argument("--phantoms", type=int, default=10)

@@ -49,8 +49,8 @@ class Problem(Protocol[_State]):
         """x + step, kept inside the bounds and within reach of the linearisation."""
         ...
 
-    def settled(self, step: Tensor, stage: int) -> bool:
-        """Whether a step is too small to matter."""
+    def settled(self, gain: float, stage: int) -> bool:
+        """Whether a step that lowered the objective by ``gain`` was too small to matter."""
         ...
 
 
@@ -104,16 +104,18 @@ def gauss_newton(
             preconditioner=near.preconditioner,
         )
         before = problem.value(state, stage)
+        gain = 0.0
         for _ in range(_HALVINGS):
             trial = problem.moved(x, step)
             following = problem.state(trial)
-            if problem.value(following, stage) <= before:
+            gain = before - problem.value(following, stage)
+            if gain >= 0:
                 x, state = trial, following
                 break
-            step = step / 2
+            step, gain = step / 2, 0.0
         else:
             step = torch.zeros_like(step)
-        settled = problem.settled(step, stage)
+        settled = problem.settled(gain, stage)
         if progress:
             progress(stage + 1, iterations)
         if settled:

@@ -33,16 +33,16 @@ from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers.adam import adam
 from fastqmri.solvers.gauss_newton import gauss_newton
 
-_SMOOTHING = (10.0, 5.0, 2.5, 1.2, 0.6, 0.3)
+_SMOOTHING = (3.0, 1.0, 0.3)
 """ε of the stages, in units of the noise."""
-_CHANGE = 0.05
-"""A root mean square step below this share of the noise changes nothing."""
+_SHARE = 0.07
+"""The last step may still move the unknowns by this share of their standard deviations, root mean square."""
 _UNSETTLED = 0.5
 """A last step longer than this share of its standard deviation has not settled."""
 _ADAM_STEP = 0.03
 _ITERATIONS = {"gauss-newton": 12, "adam": 300}
-_INNER = 12
-_INNER_TOLERANCE = 0.05
+_INNER = 8
+_INNER_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,8 @@ class ModelBased:
             Penalty(transform, groups, weights),
             self.weight * noise,
             tuple(noise * s for s in _SMOOTHING),
-            _CHANGE * noise,
+            noise,
+            _SHARE,
         )
 
     def _solve(self, problem: ModelProblem, start: Tensor) -> _Solved:
@@ -186,7 +187,9 @@ class ModelBased:
         v, change = adam(
             gradient, problem.moved, start, step=step, iterations=iterations, progress=self.progress
         )
-        return _Solved(v, problem.state(v)[1], last, change, problem.settled(change, last))
+        there = problem.state(v)
+        gain = problem.value(problem.state(v - change), last) - problem.value(there, last)
+        return _Solved(v, there[1], last, change, problem.settled(gain, last))
 
     def _maps(
         self,

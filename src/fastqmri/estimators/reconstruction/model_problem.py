@@ -27,7 +27,8 @@ class ModelProblem:
         penalty: R.
         weight: λ, in units of the data.
         smoothing: ε of each stage, in units of the data; the last one holds for later stages.
-        change: root mean square step below which nothing changes any more, in units of the data.
+        noise: σ of one channel of k-space.
+        share: of their standard deviations by which the last step may still move the unknowns.
     """
 
     data: ModelData
@@ -35,7 +36,8 @@ class ModelProblem:
     penalty: Penalty
     weight: float
     smoothing: tuple[float, ...]
-    change: float
+    noise: float
+    share: float
 
     def state(self, x: Tensor) -> tuple[Tensor, DataState]:
         """v and the data term there."""
@@ -82,9 +84,13 @@ class ModelProblem:
         reach = self.unknowns.reach(_REACH).to(x).view(-1, *(1,) * (x.ndim - 1))
         return self.unknowns.bounded(x + torch.minimum(torch.maximum(step, -reach), reach))
 
-    def settled(self, step: Tensor, stage: int) -> bool:
-        """Whether the step is lost in the noise, the penalty at its sharpest."""
-        return stage + 1 >= len(self.smoothing) and float(step.square().mean().sqrt()) < self.change
+    def settled(self, gain: float, stage: int) -> bool:
+        """Whether a step moved the unknowns by less than that share, the penalty at its sharpest.
+
+        A step by so much of every standard deviation lowers the objective by ½ (share σ)² for each unknown.
+        """
+        unknowns = self.data.back[0].numel() * len(self.unknowns.scale)
+        return stage + 1 >= len(self.smoothing) and gain < 0.5 * (self.share * self.noise) ** 2 * unknowns
 
     def epsilon(self, stage: int) -> float:
         """ε of a stage."""

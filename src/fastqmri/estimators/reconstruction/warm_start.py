@@ -11,6 +11,7 @@ from torch import Tensor
 from fastqmri.core import Measurement
 from fastqmri.estimators.least_squares import least_squares
 from fastqmri.estimators.reconstruction.model_data import ModelData
+from fastqmri.estimators.reconstruction.subspace import simulated_curves
 from fastqmri.estimators.reconstruction.unknowns import Unknowns, unscaled
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers.conjugate_gradient import conjugate_gradient
@@ -77,12 +78,14 @@ def fitted(
     rotated = images
     if not model.complex_valued:
         rotated = images.abs() if model.non_negative else _without_phase(images, unknowns.model)
+    strong = images.abs().amax(0) > _LEAST_SNR * noise
+    if not bool(strong.any()):
+        strong = torch.ones_like(strong)
     maps = least_squares(model).estimate(
-        Measurement(rotated, model.acquisition, known=known, saturation=math.inf)
+        Measurement(rotated, model.acquisition, mask=strong, known=known, saturation=math.inf)
     )
     x = maps.value[: len(model.estimated)].to(images.real)
-    strong = images.abs().amax(0) > _LEAST_SNR * noise
-    usable = torch.isfinite(x).all(0) & strong
+    usable = torch.isfinite(x).all(0)
     if bool(usable.any()):
         middle = x[:, usable].median(1).values
     else:
@@ -98,17 +101,8 @@ def fitted(
 
 def _subspace(model: SignalModel, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Principal signals (contrast, rank) of parameters drawn from the priors, and their shares of the energy."""
-    rows = []
-    for parameter in model.parameters:
-        low, high = parameter.prior
-        drawn = torch.rand(_ATOMS, dtype=torch.float64, generator=generator)
-        if low > 0:
-            rows.append(low * (high / low) ** drawn)
-        else:
-            rows.append(low + (high - low) * drawn)
-    signal = model.forward(torch.stack(rows))
-    norm = signal.abs().square().sum(0).sqrt()
-    atoms = (signal / norm)[:, torch.isfinite(norm) & (norm > 0)]
+    atoms = simulated_curves(model, _ATOMS, generator=generator)
+    atoms = atoms[:, torch.isfinite(atoms.abs().sum(0))]
     energies, vectors = torch.linalg.eigh(atoms @ atoms.mH / atoms.shape[1])
     energies, vectors = energies.flip(0).clamp_min(1e-12), vectors.flip(1)
     rank = 1 + int((1 - energies.cumsum(0) > _LEFT_OUT).sum())
