@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from fastqmri.core import Measurement, ParameterMaps
 from fastqmri.physics.signal import PhaseEvolution, SignalModel
+from fastqmri.physics.signal.echoes import closest_echoes
 
 
 def between_neighbours(maps: ParameterMaps, measurement: Measurement, model: SignalModel) -> ParameterMaps:
@@ -27,8 +27,9 @@ def between_neighbours(maps: ParameterMaps, measurement: Measurement, model: Sig
         model: they were made with.
     """
     assert isinstance(model, PhaseEvolution)
-    times = sorted(model.acquisition.echo_time)
-    gap = min(b - a for a, b in itertools.pairwise(times))
+    times = model.acquisition.echo_time
+    first, second = closest_echoes(times)
+    gap = times[second] - times[first]
     b0 = maps["B0"].value
     inside = torch.isfinite(b0)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +10,12 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import ShapeError, UnknownNameError
+from fastqmri.physics.signal.echoes import closest_echoes, nearest_first
 from fastqmri.solvers.growing import BEST, grow
 
 METHODS = ("region-growing", "laplacian")
 _SMOOTHING = 6.0
 """Standard deviation in mm of the Gaussian that smooths the phase at TE = 0: coils vary over centimetres."""
-_EQUAL = 1e-3
-"""Relative difference of times between echoes that does not count: of equal gaps the earliest is the best."""
 _LEAST_WEIGHT = 0.1
 """Of each of the factors of an edge's quality, so that a single bad one does not decide alone."""
 
@@ -240,13 +238,10 @@ def unwrap_echoes(
         smooth = torch.where(mask, laplacian(data.angle(), voxel_size), 0)
         nothing = torch.zeros_like(smooth[0])
         return Unwrapped(smooth, nothing, 0, mask.to(torch.int32))
-    order = sorted(range(len(data)), key=lambda i: echo_times[i])
-    if len(order) == 1:
+    if len(data) == 1:
         phase, regions = grow_regions(data[0].angle(), mask, magnitude=data[0].abs())
         return Unwrapped(phase[None], torch.zeros_like(phase), 0, regions)
-    gaps = [echo_times[b] - echo_times[a] for a, b in itertools.pairwise(order)]
-    place = next(i for i, gap in enumerate(gaps) if gap <= (1 + _EQUAL) * min(gaps))
-    first, second = order[place], order[place + 1]
+    first, second = closest_echoes(echo_times)
     rate, offset = _rate_and_offset(
         data[first], data[second], echo_times[first], echo_times[second], mask, voxel_size
     )
@@ -267,16 +262,12 @@ def _follow(data: Tensor, echo_times: Sequence[float], first: int, template: Ten
     """
     phase, power = data.angle(), data.abs() ** 2
     phase[first] = template
-    done = [first]
     rate_sum, weight_sum = power[first] * echo_times[first] * template, power[first] * echo_times[first] ** 2
-    while len(done) < len(data):
-        waiting = [i for i in range(len(data)) if i not in done]
-        nearest = min(waiting, key=lambda i: min(abs(echo_times[i] - echo_times[j]) for j in done))
+    for nearest in nearest_first(echo_times, [first]):
         expected = echo_times[nearest] * rate_sum / weight_sum.clamp_min(torch.finfo(phase.dtype).tiny)
         phase[nearest] = expected + wrap(phase[nearest] - expected)
         rate_sum = rate_sum + power[nearest] * echo_times[nearest] * phase[nearest]
         weight_sum = weight_sum + power[nearest] * echo_times[nearest] ** 2
-        done.append(nearest)
     return phase
 
 

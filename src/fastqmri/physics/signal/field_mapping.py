@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Literal, final
 
@@ -17,6 +16,7 @@ from fastqmri.core import (
     MultiEchoGradientEcho,
     Parameter,
 )
+from fastqmri.physics.signal.echoes import closest_echoes, nearest_first
 from fastqmri.physics.signal.model import SignalModel
 from fastqmri.physics.signal.relaxometry import AMPLITUDE, B1, M0
 
@@ -219,8 +219,8 @@ class PhaseEvolution(SignalModel):
     ) -> tuple[Tensor, Tensor]:
         """B0 and the phase at TE = 0 by the line through the phases of the echoes, unwrapped along TE.
 
-        The two echoes that lie closest decide the first guess; each further echo, nearest first, is unwrapped to the
-        line through those before. Echoes weigh as the square of their magnitude.
+        The two echoes that lie closest (of equally close pairs the first) decide the first guess; each further echo,
+        nearest first, is unwrapped to the line through those before. Echoes weigh as the square of their magnitude.
 
         Args:
             data: (contrast, voxel).
@@ -233,26 +233,21 @@ class PhaseEvolution(SignalModel):
         te = self.acquisition.tensor("echo_time", like=data)
         power = data.abs() ** 2 if weights is None else weights * data.abs() ** 2
         phase = data.angle()
-        order = te.argsort().tolist()
-        gaps = [float(te[b] - te[a]) for a, b in itertools.pairwise(order)]
-        place = gaps.index(min(gaps))
-        done = order[place : place + 2]
-        first, second = done
+        times = self.acquisition.echo_time
+        first, second = closest_echoes(times)
+        done = [first, second]
         unwrapped = phase.clone()
         unwrapped[second] = phase[first] + (data[second] * data[first].conj()).angle()
         if turns is not None:
             unwrapped[second] = unwrapped[second] + 2 * math.pi * turns
-        waiting = [i for i in order if i not in done]
-        while True:
-            slope, intercept = weighted_line(te[done], unwrapped[done], power[done])
-            if not waiting:
-                return slope / (2 * math.pi), torch.remainder(intercept + math.pi, 2 * math.pi) - math.pi
-            nearest = min(waiting, key=lambda i: min(abs(float(te[i] - te[j])) for j in done))
-            waiting.remove(nearest)
+        slope, intercept = weighted_line(te[done], unwrapped[done], power[done])
+        for nearest in nearest_first(times, done):
             predicted = intercept + slope * te[nearest]
             turns = torch.round((predicted - phase[nearest]) / (2 * math.pi))
             unwrapped[nearest] = phase[nearest] + 2 * math.pi * turns
             done = [*done, nearest]
+            slope, intercept = weighted_line(te[done], unwrapped[done], power[done])
+        return slope / (2 * math.pi), torch.remainder(intercept + math.pi, 2 * math.pi) - math.pi
 
 
 def weighted_line(te: Tensor, phase: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:

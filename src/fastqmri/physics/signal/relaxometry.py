@@ -18,6 +18,7 @@ from fastqmri.core import (
     VariableFlipAngle,
     WeightedGradientEcho,
 )
+from fastqmri.physics.signal.echoes import closest_echoes
 from fastqmri.physics.signal.model import LogLinear, Separable, SignalModel, inverse_of, log_start
 
 AMPLITUDE = (0.0, 1e12)
@@ -539,10 +540,8 @@ class ComplexGradientEcho(SignalModel):
         """Decay from the magnitudes, B0 from the phase advance between successive echoes."""
         decay = ExponentialDecay(self.acquisition).start(data.abs(), weights)
         te = self.acquisition.tensor("echo_time", like=data.real)
-        order = te.argsort()
-        te, data = te[order], data[order]
-        shortest = (te[1:] - te[:-1]).argmin()
-        advance = data[shortest + 1] * data[shortest].conj()
-        b0 = advance.angle() / (2 * math.pi * (te[shortest + 1] - te[shortest]))
+        first, second = closest_echoes(self.acquisition.echo_time)
+        advance = data[second] * data[first].conj()
+        b0 = advance.angle() / (2 * math.pi * (te[second] - te[first]))
         phase = (data * torch.exp(-2j * math.pi * b0 * te[:, None])).sum(0).angle()
         return self._clamp(torch.stack([decay[0], decay[1], b0, phase]))
