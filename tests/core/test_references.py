@@ -17,16 +17,32 @@ REQUIRED = {
 }
 
 
+def is_well_braced(text: str) -> bool:
+    """Whether braces pair up, and no accent has lost the backslash that Python takes from a plain string."""
+    depth = 0
+    for sign in text:
+        depth += {"{": 1, "}": -1}.get(sign, 0)
+        if depth < 0:
+            return False
+    return depth == 0 and not re.search(r"""\{["'`^~=.][A-Za-z]\}""", text)
+
+
 @pytest.mark.parametrize("key", REFERENCES)
 def test_entry_is_complete_bibtex(key):
     text = REFERENCES[key]
     kind, named = re.match(r"@(\w+)\{(\w+),\n", text).groups()
     assert named == key
     assert set(re.findall(r"^  (\w+) *=", text, flags=re.MULTILINE)) >= REQUIRED[kind]
-    assert text.count("{") == text.count("}")
+    assert is_well_braced(text)
     assert text.endswith("\n}")
     year = re.search(r"year *= \{(\d{4})\}", text)[1]
     assert key.endswith(year)
+
+
+@pytest.mark.parametrize("text", ["}{", "{MRI", 'Sch{"a}r', "Andr{'e}"])
+def test_bad_braces_are_noticed(text):
+    assert is_well_braced(r"Sch{\"a}r and {MRI}")
+    assert not is_well_braced(text)
 
 
 @pytest.mark.parametrize("key", REFERENCES)

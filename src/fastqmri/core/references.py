@@ -480,7 +480,7 @@ REFERENCES: dict[str, str] = {
 }""",
     "kim2020": """\
 @article{kim2020,
-  author  = {Kim, Byungjai and Sch{\"a}r, Michael and Park, HyunWook and Heo, Hye-Young},
+  author  = {Kim, Byungjai and Sch{\\"a}r, Michael and Park, HyunWook and Heo, Hye-Young},
   title   = {A deep learning approach for magnetization transfer contrast {MR} fingerprinting and chemical exchange
              saturation transfer imaging},
   journal = {NeuroImage},
