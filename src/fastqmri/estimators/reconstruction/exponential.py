@@ -13,7 +13,6 @@ from fastqmri.estimators.reconstruction.images import Progress
 from fastqmri.estimators.reconstruction.low_rank import local_threshold
 from fastqmri.estimators.reconstruction.problem import data_term
 from fastqmri.estimators.reconstruction.wavelet import group_details, wavelet_threshold
-from fastqmri.solvers.first_order import fista
 from fastqmri.solvers.subspace import leading_direction
 
 _LEAST_ECHOES = 4
@@ -69,15 +68,7 @@ class LowRankSparse:
             x = sparse(low_rank(x))
             return torch.lerp(x, nearest_exponential(x), self.exponential)
 
-        return fista(
-            term.gradient,
-            proximal,
-            term.right,
-            step=term.step,
-            iterations=self.iterations,
-            tolerance=self.tolerance,
-            progress=progress,
-        )
+        return term.minimum(proximal, iterations=self.iterations, tolerance=self.tolerance, progress=progress)
 
 
 def require_even(acquisition: Acquisition) -> None:

@@ -12,7 +12,6 @@ from torch import Tensor
 from fastqmri.core import Measurement
 from fastqmri.estimators.reconstruction.images import Progress
 from fastqmri.estimators.reconstruction.problem import DataTerm, data_term
-from fastqmri.solvers.first_order import fista
 from fastqmri.solvers.proximal import singular_soft
 
 
@@ -38,11 +37,8 @@ class GloballyLowRank:
         """Complex images (contrast, *voxels)."""
         term = data_term(measurement)
         threshold = self.weight * noise_norm(term, len(term.right), term.right[0].numel())
-        return fista(
-            term.gradient,
+        return term.minimum(
             lambda x: singular_soft(x.flatten(1), threshold * term.step).view_as(x),
-            term.right,
-            step=term.step,
             iterations=self.iterations,
             tolerance=self.tolerance,
             progress=progress,
@@ -77,11 +73,8 @@ class LocallyLowRank:
     def reconstruct(self, measurement: Measurement, *, progress: Progress | None = None) -> Tensor:
         """Complex images (contrast, *voxels)."""
         term = data_term(measurement)
-        return fista(
-            term.gradient,
+        return term.minimum(
             local_threshold(term, self.weight, self.block, self.seed),
-            term.right,
-            step=term.step,
             iterations=self.iterations,
             tolerance=self.tolerance,
             progress=progress,

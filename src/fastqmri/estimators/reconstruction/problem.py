@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import Measurement
-from fastqmri.estimators.reconstruction.images import encoding_of
+from fastqmri.estimators.reconstruction.images import Progress, encoding_of
 from fastqmri.estimators.reconstruction.noise import kspace_noise, noise_gain
 from fastqmri.physics.encoding import CartesianEncoding, LinearOperator, TemporalSubspace
-from fastqmri.solvers.first_order import largest_eigenvalue
+from fastqmri.solvers.first_order import fista, largest_eigenvalue
 
 _MARGIN = 1.05
 
@@ -41,6 +41,34 @@ class DataTerm:
     def step(self) -> float:
         """Longest safe step along the gradient."""
         return 1 / self.lipschitz
+
+    def minimum(
+        self,
+        proximal: Callable[[Tensor], Tensor],
+        *,
+        iterations: int,
+        tolerance: float,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Images of the least ½ ||E x - y||² + R(x), from E^H y on.
+
+        Source: Beck 2009.
+
+        Args:
+            proximal: of R, for one gradient step.
+            iterations: at most.
+            tolerance: relative change to stop at.
+            progress: called with (iteration, iterations).
+        """
+        return fista(
+            self.gradient,
+            proximal,
+            self.right,
+            step=self.step,
+            iterations=iterations,
+            tolerance=tolerance,
+            progress=progress,
+        )
 
     def projected(self, subspace: TemporalSubspace) -> DataTerm:
         """The same of coefficients c in x = Φ c, Φ of orthonormal directions."""

@@ -13,7 +13,6 @@ from fastqmri.estimators.reconstruction.low_rank import local_threshold
 from fastqmri.estimators.reconstruction.problem import data_term
 from fastqmri.physics.encoding import TemporalSubspace
 from fastqmri.physics.signal import SignalModel
-from fastqmri.solvers.first_order import fista
 from fastqmri.solvers.subspace import principal
 
 _CURVES = 4096
@@ -97,11 +96,8 @@ class SubspaceLowRank:
         basis, _ = temporal_basis(self.model, rank, generator=torch.Generator().manual_seed(self.seed))
         subspace = TemporalSubspace(basis.to(measurement.data), len(measurement.voxels))
         term = data_term(measurement).projected(subspace)
-        coefficients = fista(
-            term.gradient,
+        coefficients = term.minimum(
             local_threshold(term, self.weight, self.block, self.seed),
-            term.right,
-            step=term.step,
             iterations=self.iterations,
             tolerance=self.tolerance,
             progress=progress,

@@ -15,7 +15,6 @@ from fastqmri.estimators.reconstruction.images import Progress, encoding_of
 from fastqmri.estimators.reconstruction.problem import data_term
 from fastqmri.physics.encoding import CartesianEncoding, LinearOperator, Sensitivities, Wavelets
 from fastqmri.physics.encoding.operator import Composition
-from fastqmri.solvers.first_order import fista
 from fastqmri.solvers.proximal import group_soft, ordered, oscar_weights, soft, sparse_group_soft
 from fastqmri.solvers.subspace import leading_direction
 
@@ -53,13 +52,10 @@ class WaveletSparsity:
         """Complex images (contrast, *voxels)."""
         term = data_term(measurement)
         shrink: Shrink = group_details if self.joint else soft
-        return fista(
-            term.gradient,
+        return term.minimum(
             wavelet_threshold(
                 measurement.voxels, self.wavelet, shrink, self.weight * term.noise * term.step, self.seed
             ),
-            term.right,
-            step=term.step,
             iterations=self.iterations,
             tolerance=self.tolerance,
             progress=progress,
@@ -126,15 +122,7 @@ class StructuredSparsity:
         proximal = wavelet_threshold(
             measurement.voxels, self.wavelet, self._shrink, self.weight * term.noise * term.step, self.seed
         )
-        return fista(
-            term.gradient,
-            proximal,
-            term.right,
-            step=term.step,
-            iterations=self.iterations,
-            tolerance=self.tolerance,
-            progress=progress,
-        )
+        return term.minimum(proximal, iterations=self.iterations, tolerance=self.tolerance, progress=progress)
 
     def _shrink(self, details: Tensor, threshold: float) -> Tensor:
         """Shrink (contrast, coil, coefficient)."""
