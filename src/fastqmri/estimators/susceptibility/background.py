@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import DataError, UnknownNameError
+from fastqmri.estimators.susceptibility.filters import Box, sphere_kernel
 from fastqmri.estimators.susceptibility.unwrapping import edges_inside
 from fastqmri.physics.encoding.dipole import dipole_kernel
 from fastqmri.solvers.conjugate_gradient import conjugate_gradient
@@ -105,7 +106,7 @@ class ProjectionOntoDipoleFields:
         progress: Progress = None,
     ) -> BackgroundFree:
         """As `BackgroundRemoval.remove`."""
-        box = _Box(field.shape, [math.ceil((self.padding - 1) / 2 * side) for side in field.shape])
+        box = Box(field.shape, [math.ceil((self.padding - 1) / 2 * side) for side in field.shape])
         kernel = dipole_kernel(box.shape, voxel_size, b0_direction, dtype=field.dtype).to(field.device)
         inside = box.pad(mask)
         strength = mask.to(field.dtype)
@@ -228,13 +229,13 @@ class VaryingSphericalMeans:
     ) -> BackgroundFree:
         """As `BackgroundRemoval.remove`; neither direction nor weights are of any influence."""
         radii = sorted({radius for radius in self.radii if radius >= min(voxel_size)}, reverse=True)
-        box = _Box(field.shape, [math.ceil(max(self.radii) / edge) for edge in voxel_size])
+        box = Box(field.shape, [math.ceil(max(self.radii) / edge) for edge in voxel_size])
         total, inside = box.pad(torch.where(mask, field, 0)), box.pad(mask.to(field.dtype))
         kept = torch.zeros(box.shape, dtype=torch.bool, device=field.device)
         filtered = torch.zeros_like(total)
         spectrum: Tensor | None = None
         for number, radius in enumerate(radii):
-            sphere = _sphere_kernel(box.shape, voxel_size, radius, like=field)
+            sphere = sphere_kernel(box.shape, voxel_size, radius, like=field)
             fits = box.filter(inside, sphere) > _WHOLE
             fresh = fits & ~kept
             if bool(fresh.any()):
@@ -286,8 +287,8 @@ class RegularizedSphericalMeans:
         progress: Progress = None,
     ) -> BackgroundFree:
         """As `BackgroundRemoval.remove`; neither direction nor weights are of any influence."""
-        box = _Box(field.shape, [math.ceil(self.radius / edge) for edge in voxel_size])
-        sphere = _sphere_kernel(box.shape, voxel_size, self.radius, like=field)
+        box = Box(field.shape, [math.ceil(self.radius / edge) for edge in voxel_size])
+        sphere = sphere_kernel(box.shape, voxel_size, self.radius, like=field)
         kept = box.filter(box.pad(mask.to(field.dtype)), sphere) > _WHOLE
         _require_some(kept, self.loses)
         spectrum = 1 - sphere  # real and even: its own adjoint
@@ -349,56 +350,6 @@ def background_removal(name: str) -> BackgroundRemoval:
             f"Use one of {', '.join(BACKGROUND_REMOVALS)}.",
         )
     return BACKGROUND_REMOVALS[name]()
-
-
-class _Box:
-    """A volume with zeros around it, and filters on it."""
-
-    def __init__(self, shape: Sequence[int], margins: Sequence[int]) -> None:
-        sides = [_fast_length(side + 2 * margin) for side, margin in zip(shape, margins, strict=True)]
-        self.shape = tuple(sides)
-        self._inner = tuple(
-            slice((large - small) // 2, (large - small) // 2 + small)
-            for large, small in zip(sides, shape, strict=True)
-        )
-
-    def pad(self, x: Tensor) -> Tensor:
-        """``x`` with zeros around it."""
-        out = x.new_zeros(self.shape)
-        out[self._inner] = x
-        return out
-
-    def crop(self, x: Tensor) -> Tensor:
-        """The volume without what is around it."""
-        return x[self._inner]
-
-    def filter(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """``x`` times ``kernel`` (half spectrum) in the Fourier domain."""
-        return torch.fft.irfftn(torch.fft.rfftn(x) * kernel, s=self.shape)
-
-
-def _fast_length(size: int) -> int:
-    """The next length that holds no prime factor above 5, which transforms like."""
-    while True:
-        rest = size
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return size
-        size += 1
-
-
-def _sphere_kernel(
-    shape: Sequence[int], voxel_size: Sequence[float], radius: float, *, like: Tensor
-) -> Tensor:
-    """Half spectrum, real, of the mean over the voxels whose middle lies in a sphere."""
-    squares = torch.zeros(tuple(shape), dtype=torch.float64)
-    for axis, (side, edge) in enumerate(zip(shape, voxel_size, strict=True)):
-        place = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64) * edge
-        squares = squares + (place**2).reshape([-1 if a == axis else 1 for a in range(3)])
-    sphere = (squares <= radius**2 * (1 + 1e-9)).double()
-    return torch.fft.rfftn(sphere / sphere.sum()).real.to(like)
 
 
 def _laplacian(x: Tensor, weights: Sequence[float]) -> Tensor:
