@@ -18,24 +18,11 @@ from fastqmri.core import FileError
 from fastqmri.io.raw.assembly import Integers, Readouts, assembled
 from fastqmri.io.raw.counters import CONTRAST_AXES, number_contrasts
 from fastqmri.io.raw.header import opened, parse_header, sequence_of, spaces_of
+from fastqmri.io.raw.mrd_kinds import REVERSE, Kind, sorted_by_kind
 from fastqmri.io.raw.scan import LazySlices, RawScan
 from fastqmri.io.raw.trajectories import in_radians
 
 _RECORDS = 512
-_NOISE, _CALIBRATION, _BOTH, _REVERSE = 19, 20, 21, 22
-_SKIPPED = {
-    23: "navigator",
-    24: "phase-correction",
-    26: "feedback",
-    27: "dummy",
-    28: "feedback",
-    29: "surface-coil-correction",
-    30: "phase-stabilisation reference",
-    31: "phase-stabilisation",
-}
-_HARMLESS = (*range(1, 19), _BOTH, _REVERSE, 25)
-_COMPRESSED = range(53, 57)
-_USER = range(57, 65)
 
 
 def read_mrd(
@@ -79,8 +66,8 @@ def read_mrd(
             [table[at : at + _RECORDS]["head"].copy() for at in starts] or [np.empty(0, table.dtype["head"])]
         )
     notes: list[str] = []
-    kinds = _sorted_by_kind(heads["flags"], path, notes)
-    image = np.flatnonzero(kinds == _IMAGE)
+    kinds = sorted_by_kind(heads["flags"], path, notes)
+    image = np.flatnonzero(kinds == Kind.IMAGE)
     if not len(image):
         raise FileError(
             f"{path}: {len(heads)} readouts, none of them of an image",
@@ -110,44 +97,6 @@ def read_mrd(
     return _elsewhere(
         source, heads, image, contrast, slices, encoding, trajectory_unit, notes, affine, common
     )
-
-
-_IMAGE, _IS_NOISE, _IS_CALIBRATION, _OTHER = 0, 1, 2, 3
-
-
-def _sorted_by_kind(flags: NDArray[np.uint64], path: Path, notes: list[str]) -> Integers:
-    """Of each readout: image, noise, calibration alone, or something else."""
-
-    def has(number: int) -> NDArray[np.bool_]:
-        return (flags >> np.uint64(number - 1)) & np.uint64(1) != 0
-
-    known = {*_HARMLESS, _NOISE, _CALIBRATION, *_SKIPPED, *_COMPRESSED, *_USER}
-    unknown = [number for number in range(1, 65) if number not in known and has(number).any()]
-    if unknown:
-        raise FileError(
-            f"{path}: acquisition flags {', '.join(map(str, unknown))} (counted from 1)",
-            "ISMRMRD defines no such flags, so it isn't known what these readouts are.",
-            "Clear the flags if the readouts are images, or drop the readouts.",
-        )
-    packed = [number for number in _COMPRESSED if has(number).any()]
-    if packed:
-        raise FileError(
-            f"{path}: readouts flagged as compressed (ACQ_COMPRESSION{packed[0] - 52})",
-            "compressed samples can't be read here.",
-            "Write the file without compression.",
-        )
-    kinds = np.full(len(flags), _IMAGE, np.int64)
-    kinds[has(_CALIBRATION) & ~has(_BOTH)] = _IS_CALIBRATION
-    for number, name in _SKIPPED.items():
-        found = has(number)
-        if found.any():
-            kinds[found] = _OTHER
-            notes.append(f"{int(found.sum())} {name} readouts left out")
-    kinds[has(_NOISE)] = _IS_NOISE
-    users = [number - 56 for number in _USER if has(number).any()]
-    if users:
-        notes.append(f"readouts with user flags {', '.join(map(str, users))} taken like others")
-    return kinds
 
 
 def _promised(encoding: Any) -> dict[str, int]:
@@ -195,7 +144,7 @@ def _noise(
     source: _Source, heads: NDArray[Any], kinds: Integers, image: Integers, notes: list[str]
 ) -> Tensor | None:
     """Noise (coil, sample), as strong as it is at the image's bandwidth."""
-    rows = np.flatnonzero(kinds == _IS_NOISE)
+    rows = np.flatnonzero(kinds == Kind.NOISE)
     if not len(rows):
         return None
     coils = np.unique(heads["active_channels"][rows])
@@ -233,7 +182,7 @@ def _cartesian(
         notes.append(f"{averages} averages averaged")
     if encoding.trajectory.value == "epi":
         notes.append("echo-planar readouts without phase correction")
-    own = np.flatnonzero(kinds == _IS_CALIBRATION)
+    own = np.flatnonzero(kinds == Kind.CALIBRATION)
     calibration = None
     if len(own) and set(heads["idx"]["slice"][own]) == set(slices[0]):
         numbers = np.searchsorted(slices[0], heads["idx"]["slice"][own])
@@ -271,7 +220,7 @@ def _table(
         centre = samples // 2
         if "centre of readouts taken as their middle: center_sample is 0" not in notes:
             notes.append("centre of readouts taken as their middle: center_sample is 0")
-    backwards = head["flags"] >> np.uint64(_REVERSE - 1) & np.uint64(1) != 0
+    backwards = head["flags"] >> np.uint64(REVERSE - 1) & np.uint64(1) != 0
     # reversed, sample j lies where n - 1 - j did
     before, after = head["discard_pre"].astype(np.int64), head["discard_post"].astype(np.int64)
     steps = []

@@ -15,10 +15,11 @@ from fastqmri.core import DataError, UnknownNameError
 from fastqmri.core.units import GYROMAGNETIC_RATIO
 from fastqmri.io.atomic import atomic
 from fastqmri.io.raw.counters import CONTRAST_AXES
+from fastqmri.io.raw.mrd_kinds import CALIBRATION, NOISE
 from fastqmri.io.raw.packages import needed
 from fastqmri.io.raw.scan import RawScan
 
-_NOISE, _CALIBRATION, _LAST = 19, 20, 25
+_LAST = 25
 _LONGEST = 4096  # samples of a non-Cartesian readout; the format ends at 65535
 
 
@@ -70,7 +71,7 @@ def _blocks(scan: RawScan, axis: str, dtype: Any) -> Iterator[NDArray[Any]]:
     """Acquisitions of the noise, then slice by slice of calibration and image."""
     if scan.noise is not None:
         rows: list[Any] = [(part.numpy(), {}, None) for part in scan.noise.split(_LONGEST, 1)]
-        yield _block(rows, dtype, flag=_NOISE)
+        yield _block(rows, dtype, flag=NOISE)
     for index in range(scan.slices):
         one = scan.slice(index)
         assert isinstance(one.kspace, torch.Tensor)
@@ -86,7 +87,7 @@ def _blocks(scan: RawScan, axis: str, dtype: Any) -> Iterator[NDArray[Any]]:
             lines = one.calibration[0].numpy()
             present = (lines != 0).any((0, -1))
             mask = np.broadcast_to(present[..., None], lines.shape[1:])
-            yield _block(_stretches(lines, mask, {}), dtype, flag=_CALIBRATION, **place)
+            yield _block(_stretches(lines, mask, {}), dtype, flag=CALIBRATION, **place)
         for contrast in range(scan.contrasts):
             samples = kspace[contrast].numpy()
             counters = {axis: contrast}
