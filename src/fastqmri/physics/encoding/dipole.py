@@ -141,9 +141,7 @@ class Dipole(AdjointAsBackward):
     ) -> None:
         super().__init__()
         self.sides = padded(voxels, padding)
-        given = torch.as_tensor(direction, dtype=torch.float64)
-        self.several = given.ndim == 2
-        self.directions = tuple(unit_direction(one) for one in given.reshape(-1, given.shape[-1]).tolist())
+        self.several, self.directions = _directions(direction)
         kernels = [dipole_kernel(self.sides, voxel_size, one, dtype=dtype) for one in self.directions]
         self.register_buffer("kernel", torch.stack(kernels) if self.several else kernels[0])
         self.domain = tuple(voxels)
@@ -213,9 +211,7 @@ class SusceptibilityTensor(AdjointAsBackward):
     ) -> None:
         super().__init__()
         self.sides = padded(voxels, padding)
-        given = torch.as_tensor(direction, dtype=torch.float64)
-        self.several = given.ndim == 2
-        directions = [unit_direction(one) for one in given.reshape(-1, given.shape[-1]).tolist()]
+        self.several, directions = _directions(direction)
         kernels = [tensor_kernels(self.sides, voxel_size, one, dtype=dtype) for one in directions]
         self.register_buffer("kernels", torch.stack(kernels) if self.several else kernels[0])
         self.voxels = tuple(voxels)
@@ -299,6 +295,14 @@ class _Filter(AdjointAsBackward):
     def H(self) -> LinearOperator:
         """Itself."""
         return self
+
+
+def _directions(
+    given: Sequence[float] | Sequence[Sequence[float]] | Tensor,
+) -> tuple[bool, tuple[Vector, ...]]:
+    """Whether there may be several, and all of them."""
+    rows = torch.as_tensor(given, dtype=torch.float64)
+    return rows.ndim == 2, tuple(unit_direction(one) for one in rows.reshape(-1, rows.shape[-1]).tolist())
 
 
 def _back(spectrum: Tensor, sides: tuple[int, int, int], voxels: tuple[int, ...]) -> Tensor:
