@@ -100,7 +100,7 @@ def test_the_field_has_the_right_sign(test_data: Callable[[str], Path]):
         images = conjugate_gradient(
             lambda x: inside * operator.adjoint(root * operator(inside * x)),
             inside * operator.adjoint(root * data),
-            iterations=12,
+            iterations=8,
             dimensions=2,
         )
         return float((operator(inside * images) - data).norm() / data.norm())

@@ -66,8 +66,9 @@ def test_every_contrast_has_its_own_trajectory(generator: torch.Generator):
         checks.close(together[:, contrast], NonUniformFourier(own, voxels)(x[:, contrast]), 1e-11)
 
 
-@pytest.mark.parametrize("voxels", [(5, 4), (3, 2, 4)], ids=str)
-@pytest.mark.parametrize("contrasts", [None, 1, 2])
+@pytest.mark.parametrize(
+    ("voxels", "contrasts"), [((5, 4), None), ((5, 4), 1), ((5, 4), 2), ((3, 2, 4), 2)], ids=str
+)
 def test_derivatives_by_the_trajectory_are_those_of_the_sum(
     voxels: tuple[int, ...], contrasts: int | None, generator: torch.Generator
 ):
