@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: help demo test lint bench bench-simulators browser clean
+.PHONY: help demo test lint bench bench-simulators bench-reconstruction browser clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -16,7 +16,8 @@ help:
 	@echo "make demo    set up, then run the demo (ARGS=... is passed on)"
 	@echo "make test    set up, then lint and run the tests (ARGS=... goes to pytest)"
 	@echo "make lint    ruff, mypy and the floors"
-	@echo "make bench   run the benchmarks of fits; make bench-simulators those of simulators and matching"
+	@echo "make bench   run the benchmarks of fits; make bench-simulators those of simulators and matching;"
+	@echo "             make bench-reconstruction those from k-space to maps (PEERS=... has mrpro, sigpy, qmrpy)"
 	@echo "make clean   remove what the tools left; the environment stays"
 
 demo: $(VENV)/.installed-demo
@@ -37,6 +38,20 @@ bench: $(VENV)/.installed-dev
 
 bench-simulators: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/simulators.py $(ARGS)
+
+PEERS ?=
+# Long. Studies of errors first, then speed beside other programs where they are installed.
+bench-reconstruction: export OMP_NUM_THREADS = 1
+bench-reconstruction: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/coil_maps.py
+	@$(BIN)/python benchmarks/image_reconstruction.py
+	@$(BIN)/python benchmarks/model_based.py study --model t1
+	@$(BIN)/python benchmarks/model_based.py study --model t2
+	@$(BIN)/python benchmarks/background.py
+	@$(BIN)/python benchmarks/susceptibility.py $(if $(PEERS),--peers $(PEERS))
+	@$(BIN)/python benchmarks/encoding.py $(if $(PEERS),--peer-python $(PEERS)) $(ARGS)
+	@if command -v bart >/dev/null; then for model in t1 t2; do \
+		$(BIN)/python benchmarks/model_based.py bart --model $$model || exit 1; done; fi
 
 # The report is looked at in Debian's chromium. Without it (or without the right to install it) those
 # tests skip and say so.

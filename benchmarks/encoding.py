@@ -13,18 +13,15 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from bart_tools import bart, installed, read_cfl, write_cfl
 from contests import Contest, Place, Runner
 from numpy.typing import NDArray
-from simulators import RESULTS, THREAD_VARIABLES, hold, report
+from simulators import RESULTS, hold, report
 
 from fastqmri.physics.encoding import CartesianEncoding, NonUniformFourier, synthetic_sensitivities
 from fastqmri.solvers.conjugate_gradient import conjugate_gradient
@@ -81,17 +78,17 @@ def _transform(place: Place) -> Sequence[Runner]:
 
 
 def _bart_transform(place: Place, images: NDArray[Any], places: NDArray[Any]) -> list[Runner]:
-    if shutil.which("bart") is None:
+    if not installed():
         return []
     folder = place.folder
     cycles = np.concatenate([places[:, ::-1] * SIDE / (2 * np.pi), np.zeros((len(places), 1))], 1)
-    _write(folder / "t", cycles.T[:, :, None])
-    _write(folder / "x", images.transpose(2, 1, 0)[:, :, None])
+    write_cfl(folder / "t", cycles.T[:, :, None])
+    write_cfl(folder / "x", images.transpose(2, 1, 0)[:, :, None])
 
     def run() -> NDArray[Any]:
-        _bart(place, "nufft", "t", "x", "y")
-        _bart(place, "nufft", "-a", "-d", f"{SIDE}:{SIDE}:1", "t", "y", "z")
-        return _read(folder / "z")
+        bart(folder, "nufft", "t", "x", "y", threads=place.threads)
+        bart(folder, "nufft", "-a", "-d", f"{SIDE}:{SIDE}:1", "t", "y", "z", threads=place.threads)
+        return read_cfl(folder / "z")
 
     return [Runner("BART", COILS, run, lambda a: a.reshape(SIDE, SIDE, COILS).transpose(1, 0, 2), OURS)]
 
@@ -160,15 +157,16 @@ def _sense(place: Place) -> Sequence[Runner]:
 def _bart_sense(
     place: Place, kspace: NDArray[Any], maps: NDArray[Any], read: Callable[[Any], NDArray[Any]]
 ) -> list[Runner]:
-    if shutil.which("bart") is None:
+    if not installed():
         return []
     folder = place.folder
-    _write(folder / "k", kspace.transpose(1, 2, 0)[:, :, None])
-    _write(folder / "s", maps.transpose(1, 2, 0)[:, :, None])
+    write_cfl(folder / "k", kspace.transpose(1, 2, 0)[:, :, None])
+    write_cfl(folder / "s", maps.transpose(1, 2, 0)[:, :, None])
 
     def run() -> NDArray[Any]:
-        _bart(place, "pics", "-S", "-l2", "-r", str(REGULARISATION), "-i", str(ITERATIONS), "k", "s", "o")
-        return _read(folder / "o")
+        command = f"pics -S -l2 -r {REGULARISATION} -i {ITERATIONS} k s o".split()
+        bart(folder, *command, threads=place.threads)
+        return read_cfl(folder / "o")
 
     return [Runner("BART", 1, run, read, OURS)]
 
@@ -188,24 +186,6 @@ def _peers(
             program, "peer_encoding.py", amount, OURS, read, needs, job=job, program=program, **given
         )
     return found
-
-
-def _bart(place: Place, *arguments: str) -> None:
-    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(place.threads))}
-    subprocess.run(
-        ["bart", *arguments], cwd=place.folder, env=environment, check=True, stdout=subprocess.DEVNULL
-    )
-
-
-def _write(path: Path, array: NDArray[Any]) -> None:
-    path.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, array.shape)) + "\n")
-    path.with_suffix(".cfl").write_bytes(array.astype(np.complex64).tobytes(order="F"))
-
-
-def _read(path: Path) -> NDArray[Any]:
-    sides = [int(side) for side in path.with_suffix(".hdr").read_text().splitlines()[1].split()]
-    flat = np.fromfile(path.with_suffix(".cfl"), np.complex64)
-    return np.squeeze(flat.reshape(sides, order="F"))
 
 
 CONTESTS = (

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import resource
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +20,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
+from bart_tools import bart, read_cfl, write_cfl
+from timing import cpu_seconds
 
 from fastqmri.core import LookLocker, Measurement, MultiEchoSpinEcho, VariableFlipAngle
 from fastqmri.estimators.least_squares import least_squares
@@ -33,17 +33,17 @@ from fastqmri.estimators.reconstruction import (
     ZeroFilled,
 )
 from fastqmri.phantoms import Phantom, acquire, ellipses
-from fastqmri.physics.encoding import CartesianEncoding, synthetic_sensitivities, variable_density_lines
+from fastqmri.physics.encoding import (
+    CartesianEncoding,
+    poisson_disc,
+    synthetic_sensitivities,
+    variable_density_lines,
+)
 from fastqmri.physics.signal import ExponentialDecay, LookLockerSignal, SignalModel, SpoiledGradientEcho
 
 ECHO_TIMES = (0.007, 0.016, 0.025, 0.034, 0.043, 0.052, 0.062, 0.071)
 TUNING, REPORTED = 100, 1000
 WEIGHTS = (0.001, 0.003, 0.01, 0.03)
-
-
-def cpu_seconds() -> float:
-    own, children = (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def study_model(name: str) -> tuple[SignalModel, str, tuple[float, float]]:
@@ -57,12 +57,7 @@ def study_model(name: str) -> tuple[SignalModel, str, tuple[float, float]]:
 def sampling(name: str, side: int, contrasts: int, acceleration: float, g: torch.Generator) -> torch.Tensor:
     """Lines for spin echoes, a Poisson disc in both directions for the volume's gradient echoes."""
     if name == "t1":
-        try:
-            from fastqmri.physics.encoding import poisson_disc
-
-            return poisson_disc((side, side), contrasts, acceleration, generator=g)
-        except ImportError:
-            print("(no Poisson disc sampling at hand: random lines)")
+        return poisson_disc((side, side), contrasts, acceleration, generator=g)
     return variable_density_lines(side, contrasts, acceleration, generator=g)[:, None, :]
 
 
@@ -120,16 +115,6 @@ def study(arguments: argparse.Namespace) -> None:
             )
 
 
-def write_cfl(path: Path, array: np.ndarray) -> None:
-    path.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, array.shape)) + "\n")
-    array.astype(np.complex64).ravel(order="F").tofile(path.with_suffix(".cfl"))
-
-
-def read_cfl(path: Path) -> np.ndarray:
-    shape = [int(n) for n in path.with_suffix(".hdr").read_text().splitlines()[1].split()]
-    return np.fromfile(path.with_suffix(".cfl"), np.complex64).reshape(shape, order="F").squeeze()
-
-
 class Bart:
     """One scan in BART's layout, (x, y, 1, coil, 1, contrast), in a folder of its own."""
 
@@ -146,14 +131,10 @@ class Bart:
         write_cfl(self.folder / "times", times.numpy().reshape(1, 1, 1, 1, 1, -1))
         write_cfl(self.folder / "sens", encoding.sensitivities.numpy().transpose(1, 2, 0)[:, :, None])
 
-    def run(self, *command: object) -> None:
-        subprocess.run(
-            ["bart", *map(str, command)], cwd=self.folder, check=True, stdout=subprocess.DEVNULL, timeout=900
-        )
-
     def moba(self, kind: str, weight: float) -> torch.Tensor:
         flags = ["-L", "-B", "0.3"] if kind == "t1" else ["-F"]
-        self.run(
+        bart(
+            self.folder,
             "moba",
             *flags,
             "-l1",
@@ -172,13 +153,13 @@ class Bart:
             "out",
         )
         if kind == "t1":
-            self.run("looklocker", "-t0.", "-D0.", "out", "map")
+            bart(self.folder, "looklocker", "-t0.", "-D0.", "out", "map")
             return torch.from_numpy(np.abs(read_cfl(self.folder / "map")))
         out = read_cfl(self.folder / "out")  # the second map is the rate in units of 10 / s
         return torch.from_numpy(0.1 / np.maximum(np.abs(out[..., 1]), 1e-6))
 
     def pics(self, weight: float) -> torch.Tensor:
-        self.run("pics", "-S", f"-RW:3:32:{weight}", "-i", 60, "ksp", "sens", "rec")
+        bart(self.folder, "pics", "-S", f"-RW:3:32:{weight}", "-i", 60, "ksp", "sens", "rec")
         return torch.from_numpy(
             read_cfl(self.folder / "rec").reshape(*self.voxels, -1).transpose(2, 0, 1).copy()
         )
@@ -221,12 +202,12 @@ def against_bart(arguments: argparse.Namespace) -> None:
     def run(tool: str, weight: float, scan: tuple) -> tuple[float, float]:
         model, phantom, measurement, times = scan
         with tempfile.TemporaryDirectory() as folder:
-            bart = Bart(measurement, times, folder)
+            theirs = Bart(measurement, times, folder)
             begin = cpu_seconds()
             if tool == "moba":
-                found = bart.moba(kind, weight)
+                found = theirs.moba(kind, weight)
             else:
-                images = Measurement(bart.pics(weight).abs(), model.acquisition, mask=measurement.mask)
+                images = Measurement(theirs.pics(weight).abs(), model.acquisition, mask=measurement.mask)
                 found = least_squares(model).estimate(images)[name].value
             return error(found, phantom, name), cpu_seconds() - begin
 
