@@ -110,7 +110,7 @@ def qsm(
 
     Of a BIDS dataset, every MEGRE scan with part-phase images; or plain NIfTI files.
     Writes susceptibility in ppm relative to a stated region, the local and the total field, their standard deviations,
-    flags, the mask, and a report.
+    flags, the mask, and a report. Echoes are taken for monopolar: a bipolar readout is not corrected.
 
     Examples:
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastqmri.core import AcquisitionError, DataError, ShapeError, UnknownNameError
+from fastqmri.core import AcquisitionError, DataError, PlausibilityError, ShapeError, UnknownNameError
 from fastqmri.core.references import REFERENCES
 from fastqmri.estimators.susceptibility import INVERSIONS, Inversion, field_noise, inversion, referenced
+from fastqmri.estimators.susceptibility.inversion import PADDING
+from fastqmri.phantoms import gradient_echoes, susceptibility_ellipsoids
 from fastqmri.physics.encoding import Dipole
 
 SIDES, SIZE = (18, 20, 17), (1.0, 0.9, 1.2)
@@ -146,7 +148,8 @@ def test_thresholded_division_by_hand(generator: torch.Generator) -> None:
             inverse = inverse / (inverse * kernel).mean()
         wanted = torch.fft.ifftn(torch.fft.fftn(field) * inverse).real
         wanted = wanted - wanted.mean()
-        got = inversion("tkd").configured(**settings).invert(field, mask, voxel_size=size, b0_direction=b)
+        one = inversion("tkd").configured(**settings)
+        got = one.invert(field, mask, voxel_size=size, b0_direction=b, padding=1)
         assert float((got.value - wanted).norm() / wanted.norm()) < 1e-5
 
 
@@ -155,7 +158,7 @@ def test_closed_form_solves_its_equations(generator: torch.Generator) -> None:
     field = torch.randn(SIDES, dtype=torch.float64, generator=generator)
     field -= field.mean()
     mask = torch.ones(SIDES, dtype=torch.bool)
-    got = inversion("l2").configured(regularisation=0.03).invert(field, mask, voxel_size=SIZE)
+    got = inversion("l2").configured(regularisation=0.03).invert(field, mask, voxel_size=SIZE, padding=1)
     dipole = Dipole(SIDES, SIZE)
     chi = got.value.requires_grad_()
     jumps = sum((chi.roll(-1, axis) - chi).square().sum() for axis in range(3))
@@ -173,6 +176,41 @@ def test_noise_of_a_field(generator: torch.Generator) -> None:
     weight = torch.full((40, 40, 40), 2.0)
     assert abs(field_noise(noisy, mask, weight) / 0.04 - 1) < 0.03
     assert field_noise(noisy[:, :, :1], mask[:, :, :1]) == 0
+
+
+@pytest.mark.parametrize("snr", [100, 40, 15])
+def test_noise_of_a_field_full_of_edges(snr: float) -> None:
+    """Within 15 %, where differences alone take structure for noise at high SNR."""
+    generator = torch.Generator().manual_seed(61)
+    phantom = susceptibility_ellipsoids((56, 56, 56), generator=generator)
+    scan = gradient_echoes(phantom, generator=generator, snr=snr, padding=1.0)
+    scale, image = scan.radians_per_ppm(), scan.images[0, 0]
+    level = float(image.abs()[phantom.mask].square().mean().sqrt())
+    weight = image.abs() / level
+    true = scan.noise / level / scale
+    assert abs(field_noise(image.angle() / scale, phantom.mask, weight) / true - 1) < 0.15
+
+
+@EVERY
+def test_a_tight_matrix_does_not_wrap(name: str, generator: torch.Generator) -> None:
+    """The result of a matrix cut to the mask is near that of one with much room; without padding it isn't."""
+    one = inversion(name)
+    fields, mask, known = _inputs(one, generator)
+    part = tuple(slice(int(at.min()), int(at.max()) + 1) for at in mask.nonzero().T)
+    tight = {key: value[part] if isinstance(value, Tensor) else value for key, value in known.items()}
+    wide, padded, bare = (
+        one.invert(
+            field, where, b0_direction=_directions(one), noise=1e-3, padding=padding, **settings
+        ).value[slice_]
+        for field, where, padding, settings, slice_ in (
+            (fields, mask, 3.0, known, part),
+            (fields[(slice(None), *part)], mask[part], PADDING, tight, ...),
+            (fields[(slice(None), *part)], mask[part], 1.0, tight, ...),
+        )
+    )
+    assert float((padded - wide).norm()) < 0.5 * float((bare - wide).norm())
+    with pytest.raises(PlausibilityError):
+        one.invert(fields, mask, b0_direction=_directions(one), padding=0.5, **known)
 
 
 def test_reference_outside_the_mask() -> None:

@@ -17,7 +17,7 @@ class Box:
     """
 
     def __init__(self, shape: Sequence[int], margins: Sequence[int]) -> None:
-        sides = [_fast_length(side + 2 * margin) for side, margin in zip(shape, margins, strict=True)]
+        sides = [fast_length(side + 2 * margin) for side, margin in zip(shape, margins, strict=True)]
         self.shape = tuple(sides)
         self._inner = tuple(
             slice((large - small) // 2, (large - small) // 2 + small)
@@ -39,7 +39,7 @@ class Box:
         return torch.fft.irfftn(torch.fft.rfftn(x) * kernel, s=self.shape)
 
 
-def _fast_length(size: int) -> int:
+def fast_length(size: int) -> int:
     """The next length that holds no prime factor above 5, which transforms like."""
     while True:
         rest = size

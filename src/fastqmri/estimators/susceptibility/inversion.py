@@ -11,15 +11,24 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
 from fastqmri.core import AcquisitionError, DataError, ShapeError
 from fastqmri.core.units import GYROMAGNETIC_RATIO
+from fastqmri.estimators.susceptibility.filters import fast_length
 from fastqmri.physics.encoding import dipole_kernel, unit_direction
-from fastqmri.physics.encoding.dipole import Vector
+from fastqmri.physics.encoding.dipole import Vector, padded
 
 Progress = Callable[[int, int], None]
 
 AXES = (-3, -2, -1)
+
+PADDING = 1.3
+"""Least side of the matrix over the extent of the mask."""
+_LEAST_MARGIN = 16
+"""Voxels that a padded matrix has more than the mask, at least."""
+_QUIET_CUBE, _QUIET_SHARE = 5, 0.02
+"""Side of the cubes that noise is looked for in, and their share that is taken for free of structure."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,7 @@ class Inversion:
         magnitude: Tensor | None = None,
         radians_per_ppm: float | None = None,
         reference: Tensor | None = None,
+        padding: float = PADDING,
         progress: Progress | None = None,
     ) -> SusceptibilityMap:
         """Susceptibility of a local field.
@@ -171,17 +181,20 @@ class Inversion:
             weight: (*voxels) or (orientation, *voxels), proportional to 1 / noise of the field (magnitude, as a rule).
                 None takes all voxels alike.
             noise: standard deviation of the field in ppm where the weight is at its root mean square; None finds it in
-                the field, where fine structure is taken for noise too.
+                the field, a little too high where that is rich in fine structure.
             magnitude: (*voxels), for inversions that look for its edges.
             radians_per_ppm: phase of the echo for a field of one ppm, see `radians_per_ppm`; for inversions that know
                 phase wraps.
             reference: (*voxels) bool, the region whose mean is zero; None takes the mask.
+            padding: the matrix is enlarged with zeros where it is smaller than this times the mask's extent, so that no
+                field leaves at one face and enters at the other; 1 for a field that does.
             progress: called with (iteration, iterations).
 
         Raises:
             ShapeError: maps of different voxels, or as many directions as orientations are not given.
             DataError: values in the mask that are not finite, or an empty mask.
             AcquisitionError: fewer or more orientations than it can use.
+            PlausibilityError: a padding that would crop.
         """
         given = torch.as_tensor(b0_direction, dtype=torch.float64).reshape(-1, 3)
         directions = tuple(unit_direction(one) for one in given.tolist())
@@ -208,13 +221,25 @@ class Inversion:
         else:
             weight = _normalised(weight if weight.ndim == 4 else weight[None], mask).to(field.dtype)
         x, y, z = (float(side) for side in voxel_size)
+        box = _Enlarged(mask, padding)
         local = LocalField(
-            field, mask, (x, y, z), directions, weight, noise, magnitude, radians_per_ppm, progress
+            box(field),
+            box(mask),
+            (x, y, z),
+            directions,
+            box(weight),
+            noise,
+            None if magnitude is None else box(magnitude),
+            radians_per_ppm,
+            progress,
         )
         result = self.method(local)
         named = "mean over the mask" if reference is None else "mean over the reference region"
         return dataclasses.replace(
-            result, value=referenced(result.value, mask, reference), reference=f"{named} is zero"
+            result,
+            value=referenced(box.back(result.value), mask, reference),
+            spread=lambda: box.back(result.spread()),
+            reference=f"{named} is zero",
         )
 
 
@@ -252,32 +277,44 @@ def radians_per_ppm(field_strength: float, echo_time: float) -> float:
 
 
 def field_noise(field: Tensor, mask: Tensor, weight: Tensor | None = None) -> float:
-    """Standard deviation of white noise in a field, from what no smooth field could contain; in its units.
+    """Standard deviation of white noise in a field, from its finest structure where that is weakest; in its units.
 
-    Second differences along all three axes at once, whose median size stands for that of noise.
+    Differences along all three axes at once, whose mean square over a small cube is low where the field is smooth;
+    the same is done to drawn noise, with which they are compared.
 
     Args:
         field: (*voxels).
-        mask: (*voxels) bool; only voxels whose 26 neighbours are in it as well are looked at.
+        mask: (*voxels) bool.
         weight: (*voxels) proportional to 1 / noise; the result is then that of weight 1.
 
     Returns:
         The standard deviation; 0 where the mask is too thin to tell.
     """
-    rough, inside = field, mask
+    if weight is None:
+        weight = mask.to(field.dtype)
+    inside = mask & (weight > 0)
+    noise = torch.randn(field.shape, dtype=field.dtype, generator=torch.Generator().manual_seed(0))
+    noise = noise.to(field.device) / torch.where(inside, weight, 1.0)
+    found, drawn = _quiet(field, inside, weight), _quiet(noise, inside, weight)
+    return found / drawn if drawn > 0 else 0.0
+
+
+def _quiet(field: Tensor, inside: Tensor, weight: Tensor) -> float:
+    """Root mean square of the weighted finest differences in the quietest cubes; 0 where there are none."""
     for axis in range(3):
-        if field.shape[axis] < 3:
-            return 0.0
-        parts = [rough.narrow(axis, start, rough.shape[axis] - 2) for start in range(3)]
-        rough = parts[0] - 2 * parts[1] + parts[2]
-        kept = [inside.narrow(axis, start, inside.shape[axis] - 2) for start in range(3)]
-        inside = kept[0] & kept[1] & kept[2]
+        field = field.diff(dim=axis)
+        weight = weight.narrow(axis, 1, weight.shape[axis] - 1)
+        inside = inside.narrow(axis, 1, inside.shape[axis] - 1) & inside.narrow(
+            axis, 0, inside.shape[axis] - 1
+        )
     if not bool(inside.any()):
         return 0.0
-    size = rough.abs()
-    if weight is not None:
-        size = size * weight[1:-1, 1:-1, 1:-1]
-    return float(size[inside].median()) / (0.67449 * 6**1.5)
+    cube = [min(_QUIET_CUBE, side) for side in inside.shape]
+    pair = torch.stack([torch.where(inside, field * weight, 0.0).square(), inside.to(field.dtype)])
+    square, share = avg_pool3d(pair[:, None], cube, stride=1)[:, 0]
+    fullest = share >= min(0.999, float(share.max()))
+    means = square[fullest] / share[fullest]
+    return float(means.kthvalue(max(1, round(_QUIET_SHARE * len(means)))).values.sqrt())
 
 
 def filtered_deviation(filters: Tensor, variance: Tensor) -> Tensor:
@@ -291,6 +328,36 @@ def filtered_deviation(filters: Tensor, variance: Tensor) -> Tensor:
     response = torch.fft.irfftn(filters, s=sides, dim=AXES)
     spectrum = torch.fft.rfftn(response.square_(), dim=AXES) * torch.fft.rfftn(variance, dim=AXES)
     return torch.fft.irfftn(spectrum.sum(0), s=sides, dim=AXES).clamp_min_(0).sqrt_()
+
+
+class _Enlarged:
+    """A matrix with zeros behind it (and, since it wraps, before it) where it is tight around a mask; and back."""
+
+    def __init__(self, mask: Tensor, padding: float) -> None:
+        self._own = tuple(slice(side) for side in mask.shape)
+        extents = []
+        for axis in range(3):
+            there = mask.any(dim=tuple(a for a in range(3) if a != axis)).nonzero()
+            extents.append(int(there.max() - there.min()) + 1)
+        wanted = padded(extents, padding)
+        self._sides = [
+            side if padding == 1 or side >= least else fast_length(least)
+            for side, least in zip(
+                mask.shape,
+                (max(want, extent + _LEAST_MARGIN) for want, extent in zip(wanted, extents, strict=True)),
+                strict=True,
+            )
+        ]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if list(x.shape[-3:]) == self._sides:
+            return x
+        out = x.new_zeros(*x.shape[:-3], *self._sides)
+        out[(..., *self._own)] = x
+        return out
+
+    def back(self, x: Tensor) -> Tensor:
+        return x[self._own]
 
 
 def _normalised(weight: Tensor, mask: Tensor) -> Tensor:

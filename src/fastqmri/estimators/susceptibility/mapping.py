@@ -40,8 +40,6 @@ _MISFIT_SHARE = 0.05
 """Of the largest magnitude; less is nothing to warn of."""
 _DARK = 0.1
 """Share of the bright voxels' magnitude below which a voxel's phase is not worth looking at."""
-_MARGIN, _LEAST_MARGIN = 0.15, 8
-"""Zeros around the mask, share of its extent and voxels: fields must not enter at the opposite face."""
 _SUSCEPTIBILITY = Parameter(
     "Chi", "ppm", (-20.0, 20.0), (-0.3, 0.3), "magnetic susceptibility, relative to the reference region"
 )
@@ -122,7 +120,8 @@ class SusceptibilityMapping:
         """Estimate the susceptibility of a complex multi-echo scan.
 
         Voxels that background removal loses count as outside the mask. The standard deviation of the local field is
-        that of the total field.
+        that of the total field; what background removal leaves or takes too much of is in no standard deviation, and
+        the notes say so.
 
         Raises:
             DataError: magnitudes alone, or a mask of which nothing is left.
@@ -174,7 +173,7 @@ class SusceptibilityMapping:
         weight = torch.where(local.mask, cut(weight), 0)
         level = None if noise is None else noise / hertz / float(weight[local.mask].square().mean().sqrt())
         strength = cut(magnitude.square().sum(0).sqrt())
-        box = _Cut(local.mask, margin=True)
+        box = _Cut(local.mask)
         result = inverter.invert(
             box(local.field),
             box(local.mask),
@@ -228,6 +227,10 @@ class SusceptibilityMapping:
             f"{removal.loses}.",
             f"B0 along the voxel axes: ({', '.join(f'{part:.3f}' for part in direction)}).",
             f"Standard deviations of susceptibility: {result.spread_is}.",
+            "Standard deviations of the local field and of susceptibility are those of noise; the error of background "
+            "removal is in neither.",
+            "Echoes are taken for monopolar: of a bipolar readout, the phase that odd and even echoes differ by is not "
+            "corrected.",
         ]
         regions = int(unwrapped.regions.max())
         if regions > 1:
@@ -312,26 +315,20 @@ def _beside_jumps(frequency: Tensor, mask: Tensor, times: Sequence[float]) -> Te
 
 
 class _Cut:
-    """What of a volume lies around a mask, and back; with a margin of zeros if asked for."""
+    """What of a volume lies around a mask, and back."""
 
-    def __init__(self, mask: Tensor, *, margin: bool = False) -> None:
+    def __init__(self, mask: Tensor) -> None:
         self._shape = tuple(mask.shape)
-        self._outer, self._inner, sides = [], [], []
+        parts = []
         for axis in range(3):
             there = mask.any(dim=tuple(a for a in range(3) if a != axis)).nonzero()
-            begin, end = int(there.min()), int(there.max()) + 1
-            around = max(_LEAST_MARGIN, math.ceil(_MARGIN * (end - begin))) if margin else 0
-            self._outer.append(slice(begin, end))
-            self._inner.append(slice(around, around + end - begin))
-            sides.append(end - begin + 2 * around + (end - begin) % 2 * margin)
-        self._sides = tuple(sides)
+            parts.append(slice(int(there.min()), int(there.max()) + 1))
+        self._part = tuple(parts)
 
     def __call__(self, x: Tensor) -> Tensor:
-        out = x.new_zeros(self._sides)
-        out[tuple(self._inner)] = x[tuple(self._outer)]
-        return out
+        return x[self._part]
 
     def back(self, x: Tensor) -> Tensor:
         out = x.new_zeros(self._shape)
-        out[tuple(self._outer)] = x[tuple(self._inner)]
+        out[self._part] = x
         return out
