@@ -126,21 +126,21 @@ def _with_nuclei(labels: Tensor, affine: Tensor, folder: Path, names: list[str])
 
 def _hull(tissue: Tensor) -> Tensor:
     """Tissue closed over 4 mm, all that it surrounds in the six directions of the axes, and a rim of 2 mm."""
-    closed = ~_grown(~_grown(tissue, _CLOSING), _CLOSING)
+    closed = ~grown(~grown(tissue, _CLOSING), _CLOSING)
     surrounded = torch.ones_like(closed)
     for axis in range(3):
         for turn in (False, True):
             ray = closed.flip(axis) if turn else closed
             seen = ray.to(torch.uint8).cummax(axis).values.bool()
             surrounded &= seen.flip(axis) if turn else seen
-    return _largest_part(_grown(closed | surrounded, _RIM))
+    return _largest_part(grown(closed | surrounded, _RIM))
 
 
 def _largest_part(mask: Tensor) -> Tensor:
     """What hangs together with the bulk by faces of voxels: without vessels of the neck."""
     # first among whole blocks of 2 voxels a side, which reach far in few steps
     coarse = ~(max_pool3d(~mask[None, None] * 1.0, 2, ceil_mode=True)[0, 0] > 0.5)
-    part = _flooded(~_grown(~coarse, 10), coarse)
+    part = _flooded(~grown(~coarse, 10), coarse)
     for axis in range(3):
         part = part.repeat_interleave(2, axis)
     return _flooded(part[tuple(slice(side) for side in mask.shape)] & mask, mask)
@@ -151,11 +151,11 @@ def _flooded(seed: Tensor, mask: Tensor) -> Tensor:
     before = 0
     while int(seed.sum()) != before:
         before = int(seed.sum())
-        seed = _grown(seed, 1) & mask
+        seed = grown(seed, 1) & mask
     return seed
 
 
-def _grown(mask: Tensor, steps: int) -> Tensor:
+def grown(mask: Tensor, steps: int) -> Tensor:
     """A mask grown by voxels, alternately by faces and by corners, so that it stays round."""
     for step in range(steps):
         source, mask = mask, mask.clone()

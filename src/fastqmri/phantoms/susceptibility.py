@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fastqmri.core.units import GYROMAGNETIC_RATIO
+from fastqmri.phantoms.anatomy import VESSELS, Anatomy, grown
 from fastqmri.phantoms.ellipses import centred_affine
 from fastqmri.phantoms.fields import coordinates, smooth_texture
 from fastqmri.phantoms.noise import add_noise
@@ -47,6 +48,12 @@ _NUCLEI = {
     "substantia nigra": ((0.11, 0.0, -0.2), (0.045, 0.06, 0.03)),
     "dentate": ((0.16, -0.4, -0.34), (0.06, 0.06, 0.05)),
 }
+
+
+_SHELLS = (6.0, 10.0)
+"""Outer faces of the bone and of all that is no air, mm from the brain."""
+_SINUS = 12.0
+"""Radius of a ball of air under the frontal brain, mm."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,7 @@ def susceptibility_head(
     voxels: tuple[int, int, int] = (96, 96, 96),
     *,
     generator: torch.Generator,
+    anatomy: Anatomy | None = None,
     nuclei: Mapping[str, Tensor] | None = None,
     texture: float = 0.005,
     calcification: bool = True,
@@ -182,7 +190,10 @@ def susceptibility_head(
     Args:
         voxels: matrix.
         generator: source of all randomness.
-        nuclei: name among `HEAD_CHI` -> (*voxels) bool, from an atlas; None takes pairs of ellipsoids.
+        anatomy: tissues in place of ellipsoids, the nuclei that it has among them, each voxel of one; its vessels
+            count beside the drawn veins. Bone, a sinus and air are put round the brain.
+        nuclei: name among `HEAD_CHI` -> (*voxels) bool, put into the anatomy; None takes pairs of ellipsoids, and
+            with an anatomy none.
         texture: standard deviation in ppm.
         calcification: whether there is one.
         voxel_size: mm.
@@ -198,14 +209,22 @@ def susceptibility_head(
             straight,
         )
 
-    mask = ball((0, 0, 0), (0.66, 0.78, 0.62))
-    regions = [("grey matter", mask), ("white matter", ball((0, 0, 0), (0.58, 0.7, 0.54)))]
-    for side in (-1, 1):
-        regions.append(("cerebrospinal fluid", ball((0.1 * side, 0, 0.1), (0.05, 0.25, 0.1))))
-    if nuclei is None:
+    if anatomy is not None:
+        regions = _tissues_of(anatomy, voxels, voxel_size)
+        mask = torch.stack([where for _, where in regions]).any(0)
+        bone, tissue = (grown(mask, max(1, round(edge / voxel_size))) for edge in _SHELLS)
+        sinus = _sinus(mask, voxel_size)
+    else:
+        mask = ball((0, 0, 0), (0.66, 0.78, 0.62))
+        regions = [("grey matter", mask), ("white matter", ball((0, 0, 0), (0.58, 0.7, 0.54)))]
+        for side in (-1, 1):
+            regions.append(("cerebrospinal fluid", ball((0.1 * side, 0, 0.1), (0.05, 0.25, 0.1))))
+        bone, tissue = ball((0, 0, 0), (0.74, 0.86, 0.7)), ball((0, 0, 0), (0.8, 0.92, 0.78))
+        sinus = ball((0, 0.55, -0.72), (0.12, 0.12, 0.1))
+    if nuclei is None and anatomy is None:
         for name, (centre, axes) in _NUCLEI.items():
             regions += [(name, ball((side * centre[0], *centre[1:]), axes)) for side in (-1, 1)]
-    else:
+    elif nuclei is not None:
         regions += list(nuclei.items())
     regions += [
         (
@@ -241,10 +260,9 @@ def susceptibility_head(
     maps["chi"] += (
         texture * mask * (smooth_texture(voxels, 1.0, max(min(voxels) / 24, 1.0), generator=generator) - 1)
     )
-    bone = ball((0, 0, 0), (0.74, 0.86, 0.7)) & ~mask
-    maps["chi"][bone] = -2.0
-    maps["chi"][ball((0, 0.55, -0.72), (0.12, 0.12, 0.1)) & ~mask] = 9.4
-    maps["chi"][~ball((0, 0, 0), (0.8, 0.92, 0.78))] = 9.4
+    maps["chi"][bone & ~mask] = -2.0
+    maps["chi"][sinus & ~mask] = 9.4
+    maps["chi"][~tissue] = 9.4
     return Phantom(
         maps=maps,
         mask=mask,
@@ -314,6 +332,36 @@ def gradient_echoes(
     return GradientEchoScan(
         images.to(torch.complex64), field.float(), given, tuple(echo_times), field_strength, noise
     )
+
+
+def _tissues_of(
+    anatomy: Anatomy, voxels: tuple[int, int, int], voxel_size: float
+) -> list[tuple[str, Tensor]]:
+    """Names of `HEAD_CHI` and their voxels, the brain in the middle of the matrix."""
+    inside = (anatomy.labels > 0).nonzero()
+    middle = (inside.amin(0) + inside.amax(0)).double() / 2
+    places, within = [], []
+    for axis, side in enumerate(voxels):
+        away = (torch.arange(side) - side // 2) * (voxel_size / anatomy.voxel_size[axis])
+        place = (middle[axis] + away).round().long()
+        within.append((place >= 0) & (place < anatomy.labels.shape[axis]))
+        places.append(place.clamp(0, anatomy.labels.shape[axis] - 1))
+    labels = anatomy.labels[places[0]][:, places[1]][:, :, places[2]].long()
+    labels *= within[0][:, None, None] & within[1][:, None] & within[2]
+    named = [("blood" if name == VESSELS else name, labels == i) for i, name in enumerate(anatomy.names)]
+    return named[1:]
+
+
+def _sinus(mask: Tensor, voxel_size: float) -> Tensor:
+    """A ball of air that touches the frontal brain from below, in the middle between left and right."""
+    x, y, z = mask.nonzero().T
+    middle, front = int(x.median()), int(y.amin()) + round(0.85 * int(y.amax() - y.amin()))
+    column = mask[middle - 2 : middle + 3, front].any(0).nonzero()
+    lowest = int(column.amin()) if len(column) else int(z.amin())
+    radius = _SINUS / voxel_size
+    grid = torch.meshgrid(*(torch.arange(side) for side in mask.shape), indexing="ij")
+    squares = (grid[0] - middle) ** 2 + (grid[1] - front) ** 2 + (grid[2] - lowest + radius) ** 2
+    return squares < radius**2
 
 
 def _rotation(generator: torch.Generator) -> Tensor:

@@ -334,7 +334,7 @@ class _Enlarged:
     """A matrix with zeros behind it (and, since it wraps, before it) where it is tight around a mask; and back."""
 
     def __init__(self, mask: Tensor, padding: float) -> None:
-        self._own = tuple(slice(side) for side in mask.shape)
+        self._own = tuple(mask.shape)
         extents = []
         for axis in range(3):
             there = mask.any(dim=tuple(a for a in range(3) if a != axis)).nonzero()
@@ -349,15 +349,17 @@ class _Enlarged:
             )
         ]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        if list(x.shape[-3:]) == self._sides:
-            return x
-        out = x.new_zeros(*x.shape[:-3], *self._sides)
-        out[(..., *self._own)] = x
+    def __call__(self, volume: Tensor) -> Tensor:
+        x, y, z = self._own
+        if [x, y, z] == self._sides:
+            return volume
+        out = volume.new_zeros(*volume.shape[:-3], *self._sides)
+        out[..., :x, :y, :z] = volume
         return out
 
-    def back(self, x: Tensor) -> Tensor:
-        return x[self._own]
+    def back(self, volume: Tensor) -> Tensor:
+        x, y, z = self._own
+        return volume[:x, :y, :z]
 
 
 def _normalised(weight: Tensor, mask: Tensor) -> Tensor:
