@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv3d
+
+from fastqmri.estimators.susceptibility.filters import fast_length
 
 
 def demeaned_error(chi: Tensor, truth: Tensor, mask: Tensor) -> float:
@@ -105,5 +106,9 @@ def _demeaned(chi: Tensor, truth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _convolved(maps: Tensor, kernel: Tensor) -> Tensor:
-    """(map, *voxels) with zeros beyond the edges."""
-    return conv3d(maps[:, None], kernel[None, None], padding="same")[:, 0]
+    """(map, *voxels) with zeros beyond the edges, by a kernel that is even."""
+    reach = kernel.shape[0] // 2
+    sides = [fast_length(side + 2 * reach) for side in maps.shape[1:]]
+    spectrum = torch.fft.rfftn(maps, s=sides, dim=(1, 2, 3)) * torch.fft.rfftn(kernel, s=sides)
+    x, y, z = (slice(reach, reach + side) for side in maps.shape[1:])
+    return torch.fft.irfftn(spectrum, s=sides, dim=(1, 2, 3))[:, x, y, z]
