@@ -50,6 +50,11 @@ def temporal_basis(model: SignalModel, rank: int, *, generator: torch.Generator)
 
     Source: Tamir 2017.
 
+    Args:
+        model: whose signals are spanned.
+        rank: how many directions.
+        generator: draws the parameters of the signals.
+
     Raises:
         PlausibilityError: a rank below 1 or above the number of contrasts.
     """

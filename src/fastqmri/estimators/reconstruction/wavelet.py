@@ -151,6 +151,13 @@ def wavelet_threshold(
     """Proximal operator of a penalty on the details of a transform that is shifted at every call.
 
     The coarsest approximation is left alone.
+
+    Args:
+        voxels: of the images.
+        wavelet: name that PyWavelets knows.
+        shrink: changes details (..., coefficient) by a threshold.
+        threshold: for one gradient step.
+        seed: of the shifts.
     """
     transform = Wavelets(voxels, wavelet)
     generator = torch.Generator().manual_seed(seed)

@@ -183,7 +183,19 @@ def _covers(readouts: Readouts, wide: int, width: int) -> tuple[NDArray[np.bool_
 def gather(
     readouts: Readouts, slices: int, contrasts: int, coils: int, encoded: tuple[int, int, int], width: int
 ) -> LazySlices:
-    """k-space (slice, contrast, coil, z, y, x) that reads its slices on demand; repeated samples are averaged."""
+    """k-space (slice, contrast, coil, z, y, x) that reads its slices on demand; repeated samples are averaged.
+
+    Args:
+        readouts: with their places.
+        slices: how many.
+        contrasts: how many.
+        coils: how many.
+        encoded: matrix (z, y, x) with oversampling.
+        width: voxels along x without it.
+
+    Raises:
+        FileError: when a slice is read, samples that are not finite.
+    """
     depth, height, wide = encoded
     first, last = _ends(readouts, wide)
     covers, which = _covers(readouts, wide, width)

@@ -37,7 +37,11 @@ class Sensitivities(LinearOperator):
         return x.unsqueeze(self.axis) * self.maps
 
     def check_images(self, x: Tensor) -> None:
-        """Refuse images of another matrix."""
+        """Refuse images of another matrix.
+
+        Raises:
+            ShapeError: they are.
+        """
         if tuple(x.shape[self.axis + 1 :]) != self.domain:
             raise ShapeError(
                 f"images of {tuple(x.shape)} for coil sensitivities of {self.domain}",
@@ -46,7 +50,11 @@ class Sensitivities(LinearOperator):
             )
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """Images, the coils summed with their conjugate sensitivities."""
+        """Images, the coils summed with their conjugate sensitivities.
+
+        Raises:
+            ShapeError: another number of coils, or another matrix.
+        """
         if tuple(y.shape[self.axis :]) != self.range:
             assert self.range is not None
             raise ShapeError(

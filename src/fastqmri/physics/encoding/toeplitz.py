@@ -52,7 +52,11 @@ class ToeplitzGram(LinearOperator):
     phases: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., *voxels) -> (..., *voxels), or with contrasts (..., contrast, coil, *voxels)."""
+        """(..., *voxels) -> (..., *voxels), or with contrasts (..., contrast, coil, *voxels).
+
+        Raises:
+            ShapeError: images of another matrix.
+        """
         if tuple(x.shape[self.axes[0] :]) != self.domain:
             raise ShapeError(
                 f"images of {tuple(x.shape)} for a Gram operator of {self.domain}",
