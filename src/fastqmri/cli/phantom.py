@@ -119,7 +119,7 @@ def phantom(
     signal = entry.build(acquisition)
     images = acquire(phantom, signal, snr=snr, generator=generator)
     _write_truth(out / "truth", phantom)
-    commands = [_write_bids(out, entry, _in_space(images), seed)]
+    commands = _write_bids(out, entry, _in_space(images), seed)
     commands.append(_write_raw(out, entry, phantom, coils, acceleration, snr, generator))
     write_json(
         out / "phantom.json",
@@ -181,7 +181,8 @@ def _magnetised(voxels: tuple[int, ...], generator: torch.Generator) -> Phantom:
     drawn = susceptibility_ellipsoids((voxels[0], voxels[1], voxels[2]), generator=generator)
     scan = gradient_echoes(drawn, generator=generator)
     field = scan.field[0].double() * 1e-6 * GYROMAGNETIC_RATIO * scan.field_strength
-    return dataclasses.replace(drawn, maps={**drawn.maps, "B0": field})
+    maps = {"Chi" if name == "chi" else name: value for name, value in drawn.maps.items()}
+    return dataclasses.replace(drawn, maps={**maps, "B0": field})
 
 
 def _in_space(measurement: Measurement) -> Measurement:
@@ -210,23 +211,28 @@ def _write_truth(folder: Path, phantom: Phantom) -> None:
     write_truth_picture(folder.with_suffix(".png"), phantom.maps, UNITS, phantom.mask)
 
 
-def _write_bids(out: Path, entry: Entry, images: Measurement, seed: int) -> str:
-    """The dataset of fully sampled images; the command that maps it."""
+def _write_bids(out: Path, entry: Entry, images: Measurement, seed: int) -> list[str]:
+    """The dataset of fully sampled images; the commands that map it."""
     from fastqmri.io.scans import begin_dataset, write_scan
 
     text = f"Images of a phantom with known truth, made by fastqmri phantom with seed {seed}. Nobody was scanned.\n"
     begin_dataset(out / "bids", name="fastqmri phantom", readme=text)
     # the table of tissues is for 3 T
-    paths = write_scan(out / "bids", "phantom", images, {"MagneticFieldStrength": 3})
-    words = [f"fastqmri fit {entry.name} --images {_listed(paths)}", *acquisition_words(images.acquisition)]
+    strength = 3
+    paths = write_scan(out / "bids", "phantom", images, {"MagneticFieldStrength": strength})
+    files = [f"--images {_listed(paths)}", *acquisition_words(images.acquisition)]
     if images.data.is_complex():
         phases = [Path(str(path).replace("part-mag", "part-phase")) for path in paths]
-        words.append(f"--phase {_listed(phases)}")
+        files.append(f"--phase {_listed(phases)}")
+    mask = f"--mask {_quoted(out / 'truth' / 'mask.nii.gz')}"
+    fit = [f"fastqmri fit {entry.name}", *files]
     if "B1" in images.known:
-        words.append(f"--b1 {_quoted(out / 'bids' / 'sub-phantom' / 'fmap' / 'sub-phantom_TB1map.nii.gz')}")
-    return " ".join(
-        [*words, f"--mask {_quoted(out / 'truth' / 'mask.nii.gz')} --out {_quoted(out / 'maps')}"]
-    )
+        fit.append(f"--b1 {_quoted(out / 'bids' / 'sub-phantom' / 'fmap' / 'sub-phantom_TB1map.nii.gz')}")
+    commands = [[*fit, mask, f"--out {_quoted(out / 'maps')}"]]
+    if images.data.is_complex() and min(images.voxels) > 1:
+        where = [f"--field-strength {strength}T", mask, f"--out {_quoted(out / 'susceptibility')}"]
+        commands.append(["fastqmri qsm", *files, *where])
+    return [" ".join(words) for words in commands]
 
 
 def _write_raw(
@@ -260,7 +266,6 @@ def _write_raw(
     white = torch.randn(2, coils, _NOISE_SAMPLES, dtype=torch.float64, generator=generator) * (
         measured.noise or 0
     )
-    flat = len(voxels) == 2
     header = _header(acquisition)
     size = [float(s) for s in phantom.affine[:3, :3].norm(dim=0)]
     scan = RawScan(
@@ -281,26 +286,8 @@ def _write_raw(
     words += acquisition_words(acquisition, without=_HEADER)
     if "B1" in measured.known:
         words.append(f"--b1 {_quoted(out / 'truth' / 'B1.nii.gz')}")
-    _write_turned(out / "raw", phantom, flat)
-    words.append(f"--mask {_quoted(out / 'raw' / 'mask.nii.gz')} --out {_quoted(out / 'maps-kspace')}")
+    words.append(f"--mask {_quoted(out / 'truth' / 'mask.nii.gz')} --out {_quoted(out / 'maps-kspace')}")
     return " ".join(words)
-
-
-def _write_turned(folder: Path, phantom: Phantom, flat: bool) -> None:
-    """Mask and truth in the order of the k-space's axes, (z, y, x), in which its maps will be."""
-    import torch
-
-    from fastqmri.io import write_image
-
-    affine = phantom.affine[:, [2, 1, 0, 3]]
-
-    def turned(value: Tensor) -> Tensor:
-        return _turned(value[..., None] if flat else value, 3)
-
-    write_image(folder / "mask.nii.gz", turned(phantom.mask).to(torch.uint8), affine, name="mask", unit="1")
-    for name, value in phantom.maps.items():
-        path = folder / "truth" / f"{name}.nii.gz"
-        write_image(path, turned(value).float(), affine, name=name, unit=UNITS[name])
 
 
 def _turned(values: Tensor, dimensions: int) -> Tensor:
