@@ -11,8 +11,8 @@ import torch
 from estimators.reconstruction.kspace import scan
 from fastqmri.core import DataError
 from fastqmri.estimators.reconstruction import kspace_noise
-from fastqmri.estimators.reconstruction.noise import noise_gain
 from fastqmri.physics.encoding import CartesianEncoding, NonUniformFourier, Sensitivities
+from fastqmri.physics.encoding.noise import noise_gain
 
 
 def test_white_noise_is_found(generator):

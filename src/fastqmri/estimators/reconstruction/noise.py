@@ -48,23 +48,6 @@ def kspace_noise(measurement: Measurement) -> float:
     return min(levels)
 
 
-def noise_gain(encoding: LinearOperator, like: Tensor) -> float:
-    """Standard deviation of E^H n for white noise n of standard deviation one, the mean over the voxels seen.
-
-    Known from one draw, always the same.
-
-    Args:
-        encoding: E.
-        like: k-space.
-    """
-    generator = torch.Generator().manual_seed(0)
-    white = torch.randn(like.shape, dtype=like.dtype, generator=generator).to(like.device)
-    image = encoding.adjoint(white)
-    energy = image.abs().square()
-    seen = energy > 1e-6 * energy.mean()
-    return float(energy[seen].mean().sqrt()) if bool(seen.any()) else 0.0
-
-
 def _distance(encoding: LinearOperator, samples: Tensor) -> Tensor:
     """How far samples lie from the centre of k-space, relative; broadcasts against (contrast, coil, *samples)."""
     trajectory = next(

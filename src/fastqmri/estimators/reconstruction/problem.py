@@ -10,8 +10,9 @@ from torch import Tensor
 
 from fastqmri.core import Measurement
 from fastqmri.estimators.reconstruction.images import Progress, encoding_of
-from fastqmri.estimators.reconstruction.noise import kspace_noise, noise_gain
+from fastqmri.estimators.reconstruction.noise import kspace_noise
 from fastqmri.physics.encoding import CartesianEncoding, LinearOperator, TemporalSubspace
+from fastqmri.physics.encoding.noise import noise_gain
 from fastqmri.solvers.first_order import fista, largest_eigenvalue
 
 _MARGIN = 1.05

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import DataError
+from fastqmri.physics.encoding.operator import LinearOperator
 
 
 def noise_covariance(noise: Tensor) -> Tensor:
@@ -114,3 +115,20 @@ def compression_of(kspace: Tensor, coils: int | None = None, *, axis: int, energ
     held = values.flip(0).clamp_min(0).cumsum(0)
     kept = coils if coils is not None else int((held < energy * held[-1]).sum()) + 1
     return vectors.flip(1)[:, :kept].mH.contiguous()
+
+
+def noise_gain(encoding: LinearOperator, like: Tensor) -> float:
+    """Standard deviation of E^H n for white noise n of standard deviation one, the mean over the voxels seen.
+
+    Known from one draw, always the same.
+
+    Args:
+        encoding: E.
+        like: k-space.
+    """
+    generator = torch.Generator().manual_seed(0)
+    white = torch.randn(like.shape, dtype=like.dtype, generator=generator).to(like.device)
+    image = encoding.adjoint(white)
+    energy = image.abs().square()
+    seen = energy > 1e-6 * energy.mean()
+    return float(energy[seen].mean().sqrt()) if bool(seen.any()) else 0.0
