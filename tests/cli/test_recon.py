@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from fastqmri.core import MultiEchoSpinEcho
 from fastqmri.io import read_image
-from fastqmri.io.raw import RawScan, write_mrd
+from fastqmri.io.raw import RawScan, load_raw, write_mrd
 from fastqmri.phantoms import acquire, ellipses
 from fastqmri.physics.encoding import CartesianEncoding, synthetic_sensitivities, variable_density_lines
 from fastqmri.physics.signal import ExponentialDecay
@@ -150,3 +151,26 @@ def test_a_cut_off_file_is_refused(scan, tmp_path: Path, refused):
     broken.write_bytes(scan[0].read_bytes()[:5000])
     refused("FQ301", "recon", broken, "--model", "T2", "--out", tmp_path / "maps")
     assert not (tmp_path / "maps").exists()
+
+
+@pytest.fixture(scope="module")
+def without_calibration(scan, tmp_path_factory) -> Path:
+    """Every third line, the same ones in all contrasts."""
+    raw = load_raw(scan[0]).loaded()
+    mask = torch.zeros(1, *MATRIX, dtype=torch.bool)
+    mask[:, MATRIX[0] // 2 % 3 :: 3] = True
+    path = tmp_path_factory.mktemp("raw") / "regular.h5"
+    kspace = torch.randn(raw.kspace.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
+    write_mrd(path, dataclasses.replace(raw, kspace=(raw.kspace + 1e-3 * kspace) * mask, mask=mask))
+    return path
+
+
+def test_methods_without_coil_maps_ask_for_no_calibration_lines(
+    without_calibration: Path, tmp_path: Path, invoke, refused
+):
+    words = ("recon", without_calibration, "--model", "T2", "--mask", "none")
+    told = refused("FQ202", *words, "--method", "cg-sense", "--out", tmp_path / "sense")
+    assert "calibration lines" in told
+    assert not (tmp_path / "sense").exists()
+    result = invoke(*words, "--method", "lasso", "--out", tmp_path / "lasso")
+    assert result.exit_code == 0, result.output

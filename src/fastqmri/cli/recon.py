@@ -282,7 +282,10 @@ def _method(entry: Entry, values: Mapping[str, Any], scan: RawScan) -> _Method:
         (*stage.references, *fit.references),
         {"signal": "magnitude"} if "magnitude" in signals else {},
         lambda model: ImagesFirst(
-            _weighted(stage.build(model), factor), entry.estimator(model, fit.name), model
+            _weighted(stage.build(model), factor),
+            entry.estimator(model, fit.name),
+            model,
+            stage.needs_coils,
         ),
     )
 

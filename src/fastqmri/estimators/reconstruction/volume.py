@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fastqmri.core import Acquisition, DataError, Estimator, Flag, Measurement, ParameterMaps, ShapeError
-from fastqmri.estimators.reconstruction.coil_maps import estimate_sensitivities
+from fastqmri.estimators.reconstruction.coil_maps import estimate_sensitivities, walsh
 from fastqmri.estimators.reconstruction.images import ImageReconstruction, Progress
 from fastqmri.estimators.reconstruction.model_based import ModelBased
 from fastqmri.estimators.reconstruction.noise import kspace_noise
@@ -52,6 +52,11 @@ class Plane:
 class PlaneMethod(Protocol):
     """Maps the k-space of one plane."""
 
+    @property
+    def needs_coils(self) -> bool:
+        """Whether maps depend on coil sensitivities; if not, rough ones do, to predict k-space with."""
+        ...
+
     def __call__(self, measurement: Measurement) -> tuple[ParameterMaps, Tensor, Tensor]:
         """Maps, contrast images, and the images that the maps stand for."""
         ...
@@ -65,11 +70,13 @@ class ImagesFirst:
         images: the image stage.
         mapping: of the images.
         model: of ``mapping``.
+        needs_coils: whether ``images`` takes coil sensitivities.
     """
 
     images: ImageReconstruction
     mapping: Estimator
     model: SignalModel
+    needs_coils: bool = True
 
     def __call__(self, measurement: Measurement) -> tuple[ParameterMaps, Tensor, Tensor]:
         """Maps, contrast images, and the images that the maps stand for."""
@@ -85,9 +92,11 @@ class FromKSpace:
 
     Attributes:
         reconstruction: of the maps.
+        needs_coils: always.
     """
 
     reconstruction: ModelBased
+    needs_coils: bool = True
 
     def __call__(self, measurement: Measurement) -> tuple[ParameterMaps, Tensor, Tensor]:
         """Maps, contrast images that they started from, and the images that they stand for."""
@@ -133,12 +142,13 @@ def encoding_of_plane(scan: RawScan, sensitivities: Tensor) -> LinearOperator:
     return CartesianEncoding(sensitivities, scan.mask)
 
 
-def sensitivities_of(scan: RawScan, method: str = "espirit") -> Tensor:
+def sensitivities_of(scan: RawScan, method: str = "espirit", *, rough: bool = False) -> Tensor:
     """Coil maps (coil, *matrix) of a scan of one slice, from its calibration lines or the middle of its k-space.
 
     Args:
         scan: of one slice, or 3D.
         method: as `estimate_sensitivities`.
+        rough: without calibration lines take what there is of the middle, instead of an error.
 
     Raises:
         DataError: as `estimate_sensitivities`.
@@ -161,7 +171,12 @@ def sensitivities_of(scan: RawScan, method: str = "espirit") -> Tensor:
         return estimate_sensitivities(kspace, scan.mask, method=method)
     except DataError:
         pooled, mask = _pooled(kspace, scan.mask)
+    try:
         return estimate_sensitivities(pooled, mask, method=method)
+    except DataError:
+        if not rough:
+            raise
+    return walsh(pooled[(slice(None), slice(None), *_middle_of(scan.matrix))], scan.matrix).maps
 
 
 def _pooled(kspace: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -348,13 +363,14 @@ def _map_plane(
     known: Mapping[str, Tensor],
     noise: float | None,
 ) -> Plane:
+    coils = sensitivities_of(scan, sensitivities, rough=not method.needs_coils)
     measurement = Measurement(
         _tensor(scan.kspace)[0],
         acquisition,
         mask[..., index],
         {name: value[..., index] for name, value in known.items()},
         noise,
-        encoding=encoding_of_plane(scan, sensitivities_of(scan, sensitivities)),
+        encoding=encoding_of_plane(scan, coils),
     )
     measurement = dataclasses.replace(measurement, noise=kspace_noise(measurement))
     return Plane(index, measurement, *method(measurement))
@@ -367,8 +383,13 @@ def _tensor(part: object) -> Tensor:
 def _middle(matrix: tuple[int, ...]) -> Tensor:
     """(*matrix) bool: the middle of k-space."""
     mask = torch.zeros(matrix, dtype=torch.bool)
-    mask[tuple(slice(max(n // 2 - _CALIBRATION // 2, 0), n // 2 + _CALIBRATION // 2) for n in matrix)] = True
+    mask[_middle_of(matrix)] = True
     return mask
+
+
+def _middle_of(matrix: tuple[int, ...]) -> tuple[slice, ...]:
+    half = _CALIBRATION // 2
+    return tuple(slice(max(n // 2 - half, 0), n // 2 + half) for n in matrix)
 
 
 def _empty(like: ParameterMaps) -> ParameterMaps:
