@@ -130,6 +130,17 @@ REFERENCES: dict[str, str] = {
   year    = {2015},
   doi     = {10.1002/mrm.25161}
 }""",
+    "zhang2013": """\
+@article{zhang2013,
+  author  = {Zhang, Tao and Pauly, John M. and Vasanawala, Shreyas S. and Lustig, Michael},
+  title   = {Coil compression for accelerated imaging with {Cartesian} sampling},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {69},
+  number  = {2},
+  pages   = {571--582},
+  year    = {2013},
+  doi     = {10.1002/mrm.24267}
+}""",
     "tamir2017": """\
 @article{tamir2017,
   author  = {Tamir, Jonathan I. and Uecker, Martin and Chen, Weitian and Lai, Peng and Alley, Marcus T. and

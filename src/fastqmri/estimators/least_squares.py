@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -23,6 +24,7 @@ def least_squares(
     noise: str = "gaussian",
     compiled: bool = True,
     chunk: int = CHUNK,
+    iterations: int = _ITERATIONS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Voxelwise:
     """Maximum likelihood under Gaussian (or Rician) noise, inside the bounds of the parameters.
@@ -32,31 +34,45 @@ def least_squares(
         noise: ``gaussian`` or ``rician``.
         compiled: allow compiled kernels; without them the same optimum is found more slowly.
         chunk: voxels a batch.
+        iterations: of the general solver, at most.
         progress: called with (voxels done, voxels in all).
     """
     solve = solve_fast if compiled else solve_general
+    if iterations != _ITERATIONS:
+        shorter = functools.partial(solve, iterations=iterations)
+        solve = widens(shorter) if compiled else shorter
     return Voxelwise(model, solve, "nlls", noise=noise, chunk=chunk, progress=progress)
 
 
 @widens
 def solve_fast(
-    model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]
+    model: SignalModel,
+    data: Tensor,
+    weights: Tensor | None,
+    known: dict[str, Tensor],
+    iterations: int = _ITERATIONS,
 ) -> Solution:
     """Compiled kernels where they apply; voxels they leave outside the bounds go to the general solver."""
-    return _with_polarity(model, data, weights, known, _fast)
+    return _with_polarity(model, data, weights, known, functools.partial(_fast, iterations=iterations))
 
 
 def solve_general(
-    model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]
+    model: SignalModel,
+    data: Tensor,
+    weights: Tensor | None,
+    known: dict[str, Tensor],
+    iterations: int = _ITERATIONS,
 ) -> Solution:
     """Batched Levenberg-Marquardt on the model's own Jacobian."""
-    return _with_polarity(model, data, weights, known, _general)
+    return _with_polarity(model, data, weights, known, functools.partial(_general, iterations=iterations))
 
 
-def _fast(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
+def _fast(
+    model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor], iterations: int
+) -> Solution:
     solution = _by_structure(model, data, weights, known) if dispatch.usable(data) else None
     if solution is None:
-        return _general(model, _wide(data), weights, known)
+        return _general(model, _wide(data), weights, known, iterations)
     lower, upper = _bounds(model, solution.x)
     outside = ((solution.x < lower) | (solution.x > upper)).any(0)
     redo = (outside | ~solution.converged | ~torch.isfinite(solution.x).all(0)).nonzero()[:, 0]
@@ -67,6 +83,7 @@ def _fast(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[
         _wide(data[:, redo]),
         None if weights is None else weights[:, redo],
         {name: value[redo] for name, value in known.items()},
+        iterations,
     )
     x, covariance = solution.x.clone(), solution.covariance.clone()
     residual, converged = solution.residual.clone(), solution.converged.clone()
@@ -98,7 +115,9 @@ def _by_structure(
     return None
 
 
-def _general(model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor]) -> Solution:
+def _general(
+    model: SignalModel, data: Tensor, weights: Tensor | None, known: dict[str, Tensor], iterations: int
+) -> Solution:
     free = list(model.estimated)
     start = model.start(data, weights)[free]
     # products over a batch round by its size: in single precision a voxel starts alike in any company
@@ -109,7 +128,7 @@ def _general(model: SignalModel, data: Tensor, weights: Tensor | None, known: di
         signal, jacobian = model.evaluate(model.complete(x, {k: v[active] for k, v in known.items()}))
         return signal, jacobian[:, free]
 
-    return levenberg_marquardt(evaluate, data, start, lower, upper, weights=weights, iterations=_ITERATIONS)
+    return levenberg_marquardt(evaluate, data, start, lower, upper, weights=weights, iterations=iterations)
 
 
 def _bounds(model: SignalModel, like: Tensor) -> tuple[Tensor, Tensor]:

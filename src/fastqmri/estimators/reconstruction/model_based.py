@@ -27,7 +27,7 @@ from fastqmri.estimators.reconstruction.noise import kspace_noise
 from fastqmri.estimators.reconstruction.penalty import Penalty
 from fastqmri.estimators.reconstruction.spread import Spread, spread
 from fastqmri.estimators.reconstruction.unknowns import Unknowns
-from fastqmri.estimators.reconstruction.warm_start import fitted, subspace_images
+from fastqmri.estimators.reconstruction.warm_start import fitted, reduced, subspace_images
 from fastqmri.physics.encoding import FiniteDifferences, Wavelets
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers.adam import adam
@@ -39,6 +39,8 @@ _SHARE = 0.07
 """The last step may still move the unknowns by this share of their standard deviations, root mean square."""
 _UNSETTLED = 0.5
 """A last step longer than this share of its standard deviation has not settled."""
+_MOST_OUTSIDE = 0.005
+"""Share of voxels that may end with more than the noise outside the subspace, before all contrasts are used."""
 _ADAM_STEP = 0.03
 _ITERATIONS = {"gauss-newton": 12, "adam": 300}
 _INNER = 8
@@ -128,9 +130,17 @@ class ModelBased:
         else:
             images = self.start.reconstruct(measurement)
         unknowns, v = fitted(images, self.model, known, noise / density**0.5)
-        problem = self._problem(data, unknowns, v, noise)
+        problem = self._problem(
+            reduced(data, unknowns, v, noise / density**0.5, generator), unknowns, v, noise
+        )
         solved = self._solve(problem, v)
-        inside = solved.state.basis.images.abs().amax(0) > LEAST_PEAK_SNR * noise
+        end = data.state(unknowns, solved.v)
+        outside = problem.data.lost(end.basis.images) > noise / density**0.5
+        if float(outside.float().mean()) > _MOST_OUTSIDE:
+            problem = self._problem(data, unknowns, v, noise)
+            solved = self._solve(problem, solved.v)
+            end = data.state(unknowns, solved.v)
+        inside = end.basis.images.abs().amax(0) > LEAST_PEAK_SNR * noise
         if measurement.mask is not None:
             inside &= measurement.mask
         uncertain = spread(
@@ -138,7 +148,6 @@ class ModelBased:
             solved.v,
             solved.state.basis,
             solved.stage,
-            encoding,
             like=measurement.data,
             noise=noise,
             draws=self.draws,
@@ -146,8 +155,10 @@ class ModelBased:
             generator=generator,
         )
         lost = doubtful if measurement.mask is None else doubtful & measurement.mask
-        maps = self._maps(measurement, problem, solved, uncertain, noise, lost)
-        return Explanation(maps, images, solved.state.basis.images)
+        maps = self._maps(
+            measurement, problem, solved, end.basis.images, data.misfit(end), uncertain, noise, lost
+        )
+        return Explanation(maps, images, end.basis.images)
 
     def _problem(self, data: ModelData, unknowns: Unknowns, v: Tensor, noise: float) -> ModelProblem:
         voxels = tuple(v.shape[1:])
@@ -196,6 +207,8 @@ class ModelBased:
         measurement: Measurement,
         problem: ModelProblem,
         solved: _Solved,
+        images: Tensor,
+        residual: Tensor,
         uncertain: Spread,
         noise: float,
         doubtful: Tensor,
@@ -221,11 +234,9 @@ class ModelBased:
                 moving |= step.abs() > _UNSETTLED * row
         flags |= flagged(failed | moving, Flag.NOT_CONVERGED)
         flags |= flagged(at_bound(self.model, x.flatten(1)).view(voxels), Flag.AT_BOUND)
-        images = solved.state.basis.images
         peak = images.abs().amax(0)
         weak = (peak < LEAST_PEAK_SNR * noise) | imprecise(outputs, value, deviation)
         flags |= flagged(weak, Flag.LOW_SNR)
-        residual = problem.data.misfit(solved.state)
         misfit = (residual > MISFIT_FACTOR * noise) & (residual > MISFIT_SHARE * peak)
         flags |= flagged(misfit, Flag.MODEL_MISFIT) | flagged(doubtful, Flag.INVALID_INPUT)
         out = failed | doubtful

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fastqmri.estimators.reconstruction.unknowns import Basis, Unknowns
-from fastqmri.physics.encoding import LinearOperator
+from fastqmri.physics.encoding import LinearOperator, SubspaceGram, TemporalSubspace, subspace_gram
 
 _PROBES = 2
+_COILS_LEFT_OUT = 1e-6
+"""Share of the coils' energy."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,23 @@ class DataState:
 class ModelData:
     """E^H E and E^H y stand for the measurement: ½||Eρ - y||² = ½ρ^H E^H E ρ - Re ρ^H E^H y + ½||y||².
 
+    In a subspace Φ of the contrasts, Φ^H ρ, Φ^H E^H E Φ and Φ^H E^H y take their place.
+
     Attributes:
+        encoding: E.
         gram: E^H E.
-        back: E^H y, (contrast, *voxels).
+        back: E^H y, (contrast or component, *voxels).
         energy: ||y||².
-        density: (contrast) mean diagonal of E^H E: the sampled fraction, times the coils' squared sum.
+        density: (contrast or component) mean diagonal of E^H E: the sampled fraction, times the coils' squared sum.
+        subspace: Φ, if any.
     """
 
+    encoding: LinearOperator
     gram: LinearOperator
     back: Tensor
     energy: float
     density: Tensor
+    subspace: TemporalSubspace | None = None
 
     @classmethod
     def of(cls, encoding: LinearOperator, data: Tensor, generator: torch.Generator) -> ModelData:
@@ -53,11 +62,50 @@ class ModelData:
             probe = torch.randn(back.shape, dtype=back.dtype, generator=generator)
             total += (probe.conj() * gram(probe)).real.double().flatten(1).sum(1)
         energy = float(data.abs().double().square().sum())
-        return cls(gram, back, energy, total / _PROBES / back[0].numel())
+        return cls(encoding, gram, back, energy, total / _PROBES / back[0].numel())
+
+    def within(self, directions: Tensor) -> ModelData:
+        """The same of images in the span of orthonormal directions (contrast, component)."""
+        subspace = TemporalSubspace(directions.to(_like(directions, self.back)), self.back.ndim - 1)
+        return dataclasses.replace(
+            self,
+            gram=subspace_gram(self.encoding, subspace, _COILS_LEFT_OUT),
+            back=subspace.adjoint(self.back),
+            density=directions.abs().square().T.double() @ self.density,
+            subspace=subspace,
+        )
+
+    def basis(self, unknowns: Unknowns, v: Tensor) -> Basis:
+        """Signal and derivatives at v, of the components if there is a subspace."""
+        basis = unknowns.basis(v)
+        if self.subspace is None:
+            return basis
+        matrix = self.subspace.basis.mH
+        if not basis.signal.is_complex() and not matrix.is_complex():
+            matrix = matrix.to(basis.signal.dtype)
+        signal, columns = (
+            torch.tensordot(matrix, x.to(matrix.dtype), 1) for x in (basis.signal, basis.columns)
+        )
+        return Basis(basis.amplitude, signal, columns)
+
+    def lost(self, images: Tensor) -> Tensor:
+        """Norm (*voxels) of what images (contrast, *voxels) have outside the subspace."""
+        if self.subspace is None:
+            return torch.zeros_like(images[0].real)
+        images = images.to(self.back.dtype)
+        return (images - self.subspace(self.subspace.adjoint(images))).norm(dim=0)
+
+    def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
+        """E^H n of white n, one per real channel; ``like`` is k-space."""
+        if isinstance(self.gram, SubspaceGram):
+            return self.gram.noise(generator)
+        white = torch.randn(like.shape, dtype=like.dtype, generator=generator) * 2**0.5
+        back = self.encoding.adjoint(white)
+        return back if self.subspace is None else self.subspace.adjoint(back)
 
     def state(self, unknowns: Unknowns, v: Tensor) -> DataState:
         """Value and image-space residual at v."""
-        basis = unknowns.basis(v)
+        basis = self.basis(unknowns, v)
         images = basis.images.to(self.back.dtype)
         projected = self.gram(images)
         # sums in double precision: the terms nearly cancel where the fit is good
@@ -124,3 +172,7 @@ def _times(signal: Tensor, images: Tensor) -> Tensor:
     if signal.is_complex():
         return signal * images
     return torch.view_as_complex(signal.unsqueeze(-1) * torch.view_as_real(images.contiguous()))
+
+
+def _like(directions: Tensor, images: Tensor) -> torch.dtype:
+    return images.dtype if directions.is_complex() else images.real.dtype

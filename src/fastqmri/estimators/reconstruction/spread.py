@@ -11,7 +11,6 @@ from torch.nn.functional import avg_pool1d, avg_pool2d, avg_pool3d
 from fastqmri.estimators.reconstruction.model_data import pulled_back
 from fastqmri.estimators.reconstruction.model_problem import ModelProblem, multiply
 from fastqmri.estimators.reconstruction.unknowns import Basis
-from fastqmri.physics.encoding import LinearOperator
 from fastqmri.solvers.conjugate_gradient import conjugate_gradient
 from fastqmri.solvers.linear import inverse
 
@@ -57,7 +56,6 @@ def spread(
     v: Tensor,
     basis: Basis,
     stage: int,
-    encoding: LinearOperator,
     *,
     like: Tensor,
     noise: float,
@@ -74,7 +72,6 @@ def spread(
         v: its solution.
         basis: signal and derivatives there.
         stage: of the penalty.
-        encoding: E.
         like: k-space.
         noise: σ of one channel of k-space.
         draws: their number; 0 leaves each voxel alone.
@@ -85,8 +82,7 @@ def spread(
     blocks = inverse(problem.blocks(basis, stiffness, v))
     found = []
     for _ in range(draws):
-        white = torch.randn(like.shape, dtype=like.dtype, generator=generator) * 2**0.5
-        right = pulled_back(problem.unknowns, basis, encoding.adjoint(white))
+        right = pulled_back(problem.unknowns, basis, problem.data.noise(like, generator))
         right = right + problem.penalty.draw(stiffness, v, generator)
         found.append(
             conjugate_gradient(

@@ -18,6 +18,7 @@ from fastqmri.physics.encoding.operator import AdjointAsBackward, Identity, Line
 from fastqmri.physics.encoding.sampling import poisson_disc, regular_lines, variable_density_lines
 from fastqmri.physics.encoding.sparsity import FiniteDifferences, Wavelets
 from fastqmri.physics.encoding.subspace import TemporalSubspace
+from fastqmri.physics.encoding.subspace_gram import SubspaceGram, subspace_gram
 from fastqmri.physics.encoding.toeplitz import ToeplitzGram
 from fastqmri.physics.encoding.trajectories import golden_radial, golden_radial_3d, spiral, stack_of_stars
 
@@ -34,6 +35,7 @@ __all__ = [
     "OffResonance",
     "Sampling",
     "Sensitivities",
+    "SubspaceGram",
     "SusceptibilityTensor",
     "TemporalSubspace",
     "ToeplitzGram",
@@ -50,6 +52,7 @@ __all__ = [
     "spiral",
     "stack",
     "stack_of_stars",
+    "subspace_gram",
     "synthetic_sensitivities",
     "unit_direction",
     "variable_density_lines",

@@ -99,28 +99,51 @@ class CartesianEncoding(LinearOperator):
         return _CartesianGram(self)
 
 
+class Layout:
+    """Mask and coil maps for E^H E: transforms along the axes that it tells apart; they come last, or first.
+
+    Attributes:
+        axes: negative indices of the transformed axes, in order.
+        mask: (contrast or 1, 1, *k-space), axes in order, the middle of k-space first.
+        maps: coil sensitivities, axes in order.
+    """
+
+    def __init__(self, encoding: CartesianEncoding, *, last: bool = True) -> None:
+        mask = encoding.sampling.mask
+        first = -len(encoding.domain)  # type: ignore[arg-type]
+        axes = tuple(a for a in range(first, 0) if _varies(mask, a))
+        for axis in range(first, 0):
+            if axis not in axes:
+                mask = mask.narrow(axis, 0, 1)
+        # where the image's middle lies is only a phase in k-space, the same for F and its adjoint
+        mask = torch.fft.ifftshift(mask, axes) if axes else mask
+        order = sorted(range(first, 0), key=lambda axis: (axis in axes) is last)
+        self._order = tuple(order)
+        self._back = tuple(order.index(axis) + first for axis in range(first, 0))
+        self.axes = tuple(range(-len(axes), 0) if last else range(first, first + len(axes)))
+        self.mask = _ordered(mask, self._order)
+        self.maps = _ordered(encoding.sensitivities, self._order)
+
+    def ordered(self, x: Tensor) -> Tensor:
+        """Images with their voxel axes in order."""
+        return _ordered(x, self._order)
+
+    def restored(self, x: Tensor) -> Tensor:
+        """The reverse."""
+        return _ordered(x, self._back)
+
+
 class _CartesianGram(LinearOperator):
     """Σ_c C_c^* F^H M F C_c along those axes that the mask tells apart."""
 
     def __init__(self, encoding: CartesianEncoding) -> None:
         super().__init__()
-        mask = encoding.sampling.mask
-        first = -len(encoding.domain)  # type: ignore[arg-type]
-        self.axes = tuple(a for a in range(first, 0) if _varies(mask, a))
-        for axis in range(first, 0):
-            if axis not in self.axes:
-                mask = mask.narrow(axis, 0, 1)
         self.coils = encoding.coils
         self.domain = self.range = encoding.domain
-        # where the image's middle lies is only a phase in k-space, the same for F and its adjoint
-        mask = torch.fft.ifftshift(mask, self.axes) if self.axes else mask
-        # transforms are quickest along the last axes
-        order = sorted(range(first, 0), key=lambda axis: axis in self.axes)
-        self.order = tuple(order)
-        self.back = tuple(order.index(axis) + first for axis in range(first, 0))
-        self.axes = tuple(range(-len(self.axes), 0))
-        self.register_buffer("mask", _ordered(mask, self.order))
-        self.register_buffer("maps", _ordered(encoding.sensitivities, self.order))
+        self.layout = Layout(encoding)  # transforms are quickest along the last axes
+        self.axes = self.layout.axes
+        self.register_buffer("mask", self.layout.mask)
+        self.register_buffer("maps", self.layout.maps)
 
     mask: Tensor
     maps: Tensor
@@ -129,7 +152,7 @@ class _CartesianGram(LinearOperator):
         """(..., contrast, *voxels) -> (..., contrast, *voxels)."""
         self.coils.check_images(x)
         mask = self.mask[:, 0]
-        x = _ordered(x, self.order)
+        x = self.layout.ordered(x)
         total: Tensor | None = None
         # coil by coil: what lies between stays in the caches, and memory does not grow with the coils
         for sensitivity in self.maps.unbind(self.coils.axis):
@@ -141,7 +164,7 @@ class _CartesianGram(LinearOperator):
             seen = seen * sensitivity.conj()
             total = seen if total is None else total + seen
         assert total is not None
-        return _ordered(total, self.back)
+        return self.layout.restored(total)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The same."""

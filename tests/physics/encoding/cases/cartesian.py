@@ -11,6 +11,8 @@ from fastqmri.physics.encoding import (
     LinearOperator,
     Sampling,
     Sensitivities,
+    SubspaceGram,
+    TemporalSubspace,
     Zero,
     stack,
 )
@@ -44,6 +46,12 @@ def _volume(g: torch.Generator, dtype: torch.dtype) -> CartesianEncoding:
     return CartesianEncoding(_complex((2, *_VOLUME), g, dtype), _mask((2, 3, 5, 1), g))
 
 
+def _subspace_gram(encoding: CartesianEncoding, g: torch.Generator, dtype: torch.dtype) -> SubspaceGram:
+    basis = torch.linalg.qr(_complex((2, 2), g, dtype))[0]
+    dimensions = len(encoding.domain or ())
+    return SubspaceGram(encoding, TemporalSubspace(basis, dimensions))
+
+
 def _unsampled(g: torch.Generator, dtype: torch.dtype) -> CartesianEncoding:
     return CartesianEncoding(_complex((3, *_PLANE), g, dtype), torch.ones(1, 1, 1, dtype=torch.bool))
 
@@ -62,6 +70,18 @@ CASES = [
     OperatorCase("adjoint", lambda g, d: _encoding(g, d).H, (2, 3, *_PLANE), (2, *_PLANE)),
     OperatorCase("gram", lambda g, d: _encoding(g, d).gram, (2, *_PLANE), (2, *_PLANE)),
     OperatorCase("gram-lines", lambda g, d: _lines(g, d).gram, (2, *_PLANE), (2, *_PLANE)),
+    OperatorCase(
+        "subspace-gram", lambda g, d: _subspace_gram(_encoding(g, d), g, d), (2, *_PLANE), (2, *_PLANE)
+    ),
+    OperatorCase(
+        "subspace-gram-lines", lambda g, d: _subspace_gram(_lines(g, d), g, d), (2, *_PLANE), (2, *_PLANE)
+    ),
+    OperatorCase(
+        "subspace-gram-3d", lambda g, d: _subspace_gram(_volume(g, d), g, d), (2, *_VOLUME), (2, *_VOLUME)
+    ),
+    OperatorCase(
+        "subspace-gram-full", lambda g, d: _subspace_gram(_unsampled(g, d), g, d), (2, *_PLANE), (2, *_PLANE)
+    ),
     OperatorCase("identity", lambda g, d: Identity(), (2, *_PLANE), (2, *_PLANE)),
     OperatorCase("zero", lambda g, d: Zero(), (2, *_PLANE), (2, *_PLANE)),
     OperatorCase("composition", lambda g, d: Fourier(2) @ _coils(g, d), (2, *_PLANE), (2, 3, *_PLANE)),
