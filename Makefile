@@ -45,13 +45,13 @@ bench-reconstruction: export OMP_NUM_THREADS = 1
 bench-reconstruction: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/coil_maps.py
 	@$(BIN)/python benchmarks/image_reconstruction.py
-	@$(BIN)/python benchmarks/model_based.py study --model t1
-	@$(BIN)/python benchmarks/model_based.py study --model t2
+	@$(BIN)/python benchmarks/model_based.py --model t1
+	@$(BIN)/python benchmarks/model_based.py --model t2
 	@$(BIN)/python benchmarks/background.py
 	@$(BIN)/python benchmarks/susceptibility.py $(if $(PEERS),--peers $(PEERS))
 	@$(BIN)/python benchmarks/encoding.py $(if $(PEERS),--peer-python $(PEERS)) $(ARGS)
-	@if command -v bart >/dev/null; then for model in t1 t2; do \
-		$(BIN)/python benchmarks/model_based.py bart --model $$model || exit 1; done; fi
+	@for model in t1 t2; do $(BIN)/python benchmarks/model_based_peers.py --model $$model \
+		$(if $(PEERS),--peer-python $(PEERS)) || exit 1; done
 
 # The report is looked at in Debian's chromium. Without it (or without the right to install it) those
 # tests skip and say so.
