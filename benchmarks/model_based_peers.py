@@ -11,7 +11,7 @@ iterations of BART and sigpy are tuned on other phantoms than reported; ours has
 Images of the two-step methods are complex. For T1 their fit is of signed images, without the phase of the last
 contrast; for T2 of magnitudes, or BART's complex fit. The fit is ours, compiled, unless it says so. Values are held
 within the bounds of our parameters for all. CPU seconds count child processes, BART's files too; one thread each; sigpy
-without its imports. PYTHON is an interpreter that has sigpy.
+without its imports, ours without compilation. PYTHON is an interpreter that has sigpy.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class Tool:
     Attributes:
         run: (scan, **settings) -> map, CPU seconds.
         settings: the first guess; what was chosen, later.
-        efforts: values of the setting ``effort`` to choose from, once the weight is chosen.
+        efforts: values of the setting ``effort`` to choose from: iterations, of `moba` Newton's and inner ones.
         like: a tool whose settings it takes instead.
     """
 
@@ -168,32 +168,26 @@ class Tool:
     seconds: list[float] = field(default_factory=list)
 
     def tune(self, scans: list[Scan], name: str) -> None:
-        """Climb over the weights, then try each effort."""
+        """Climb over the weights, try each effort, and climb again where another one is better."""
         if self.like is not None:
             self.settings = self.like.settings
-        elif self.settings:
-            tried: dict[float, float] = {}
+        if self.like is not None or not self.settings:
+            return
 
-            def score(**settings: Any) -> float:
-                chosen = {**self.settings, **settings}
-                runs = [(scan, *self.run(scan, **chosen)) for scan in scans]
-                mean = float(np.mean([scan.error(value) for scan, value, _ in runs]))
-                cost = sum(seconds for _, _, seconds in runs)
-                print(f"  {name}: {chosen} {mean:.2f} %, {cost:.1f} CPU s", flush=True)
-                return mean
+        @functools.cache
+        def score(weight: float, effort: Any) -> float:
+            runs = [(scan, *self.run(scan, weight=weight, effort=effort)) for scan in scans]
+            mean = float(np.mean([scan.error(value) for scan, value, _ in runs]))
+            cost = sum(seconds for _, _, seconds in runs)
+            print(f"  {name}: weight {weight:g}, effort {effort}: {mean:.2f} %, {cost:.1f} CPU s", flush=True)
+            return mean
 
-            def at(weight: float) -> float:
-                if weight not in tried:
-                    tried[weight] = score(weight=weight)
-                return tried[weight]
-
-            self.settings["weight"] = best = lowest(at, self.settings["weight"])
-            scores = {self.settings["effort"]: tried[best]}
-            for effort in self.efforts:
-                scores.setdefault(effort, math.nan)
-                if math.isnan(scores[effort]):
-                    scores[effort] = score(effort=effort)
-            self.settings["effort"] = min(scores, key=lambda effort: scores[effort])
+        first = self.settings["effort"]
+        weight = lowest(lambda w: score(w, first), self.settings["weight"])
+        effort = min(self.efforts, key=lambda e: score(weight, e))
+        if effort != first:
+            weight = lowest(lambda w: score(w, effort), weight)
+        self.settings = {"weight": weight, "effort": effort}
 
 
 def lowest(value: Callable[[float], float], start: float) -> float:
@@ -276,7 +270,7 @@ def contenders(arguments: argparse.Namespace, place: Place) -> dict[str, Tool]:
             tools["bart pics, wavelet + mobafit"] = Tool(fitted, like=tools["bart pics, wavelet + fit"])
         if not arguments.without_moba:
             tools["bart moba (its own maps)"] = Tool(
-                with_bart(Bart.moba), {"weight": 0.01, "effort": (8, 30)}, ((8, 30), (8, 100))
+                with_bart(Bart.moba), {"weight": 0.03, "effort": (8, 30)}, ((8, 30), (8, 100))
             )
     sense = sigpy(place)
     if sense is not None:
