@@ -335,13 +335,16 @@ class _Enlarged:
 
     def __init__(self, mask: Tensor, padding: float) -> None:
         self._own = tuple(mask.shape)
+        if padding == 1:
+            self._sides = list(mask.shape)
+            return
         extents = []
         for axis in range(3):
             there = mask.any(dim=tuple(a for a in range(3) if a != axis)).nonzero()
             extents.append(int(there.max() - there.min()) + 1)
         wanted = padded(extents, padding)
         self._sides = [
-            side if padding == 1 or side >= least else fast_length(least)
+            side if side >= least else fast_length(least)
             for side, least in zip(
                 mask.shape,
                 (max(want, extent + _LEAST_MARGIN) for want, extent in zip(wanted, extents, strict=True)),
