@@ -84,9 +84,9 @@ def qsm(
     background: Annotated[
         str,
         typer.Option(
-            "--background", help="v-sharp, resharp, pdf, lbv, sharp or none.", rich_help_panel=_STAGES
+            "--background", help="pdf, v-sharp, resharp, lbv, sharp or none.", rich_help_panel=_STAGES
         ),
-    ] = "v-sharp",
+    ] = "pdf",
     method: Annotated[
         str,
         typer.Option(

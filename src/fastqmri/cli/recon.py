@@ -43,7 +43,6 @@ MODELS = {
 ALIASES = {"T1": "vfa", "T2": "mese", "T2star": "megre", "T2*": "megre"}
 """Tissue parameter -> the model that is usually meant."""
 _COILS = ("espirit", "walsh")
-_CONTRAST_AXES = ("contrast", "set", "repetition", "phase")
 _HEADER = ("echo_time", "repetition_time", "flip_angle", "inversion_time")
 _FIT = "Reconstruction"
 MODEL_BASED = "model-based"
@@ -110,7 +109,7 @@ def _options() -> list[inspect.Parameter]:
             str | None,
             None,
             "--contrast-axis",
-            help=f"ISMRMRD counter of the contrasts: one of {', '.join(_CONTRAST_AXES)}. "
+            help="ISMRMRD counter of the contrasts: contrast, set, repetition or phase, or several joined by +. "
             "Default: the one that varies.",
             group=_FIT,
         ),
@@ -148,15 +147,14 @@ def recon(values: Mapping[str, Any]) -> None:
 
     entry, out, paths = _entry(values["model"]), Path(values["out"]), list(values["raw"])
     check_choice("--coil-maps", values["coil_maps"], _COILS)
-    if values["contrast_axis"] is not None:
-        check_choice("--contrast-axis", values["contrast_axis"], _CONTRAST_AXES)
     check_level("--noise-sd", values["noise_sd"], "k-space")
     check_level("--weight", values["weight"], "the default, which follows the noise")
     require_free([FILE_NAMES.get(name, name) for name in entry.outputs], out, values["force"])
     use_threads(values["threads"])
-    whole = load_raw(paths, contrast_axis=values["contrast_axis"])
-    acquisition, origins = _acquisition(entry, values, whole, paths[0])
-    planes = Planes.of(whole.prewhitened())
+    with progress_bar(f"Reading {paths[0].name}"):
+        whole = load_raw(paths, contrast_axis=values["contrast_axis"])
+        acquisition, origins = _acquisition(entry, values, whole, paths[0])
+        planes = Planes.of(whole.prewhitened())
     scan = planes.scan
     method = _method(entry, values, scan)
     model = entry.build(acquisition, **method.options)

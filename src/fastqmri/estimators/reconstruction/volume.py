@@ -219,8 +219,10 @@ class Planes:
         if scan.mask is None or bool((scan.mask != scan.mask[..., :1]).any()):
             return cls(scan, affine, (2, 1, 0, 3))
         line = Fourier(1)
-        kspace = _tensor(scan.kspace)[0]
-        hybrid = torch.stack([line.adjoint(part) for part in kspace])  # by contrast, to bound the memory
+        # contrast by contrast and in place, where it was read just now: a volume may fill half of the memory
+        hybrid = scan.kspace[0].clone() if isinstance(scan.kspace, Tensor) else scan.kspace[0]
+        for contrast in range(len(hybrid)):
+            hybrid[contrast] = line.adjoint(hybrid[contrast])
         calibration = None
         if scan.calibration is not None:
             calibration = line.adjoint(_tensor(scan.calibration)[0]).movedim(-1, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from fastqmri.estimators.susceptibility.inversion import (
     SusceptibilityMap,
     filtered_deviation,
 )
+from fastqmri.physics.encoding import dipole_kernel
+from fastqmri.physics.encoding.dipole import Vector
 
 _EXACT = (
     "noise of the field through the filter, voxel by voxel; the systematic error of the filter is not in it"
@@ -38,7 +41,8 @@ class ThresholdedDivision:
 
     def __call__(self, local: LocalField) -> SusceptibilityMap:
         """Invert."""
-        return _filtered(local, self.filter(local.kernel, local.voxels)[None])
+        inverse = _remembered(self, local.voxels, local.voxel_size, local.directions[0])
+        return _filtered(local, inverse.to(local.field)[None])
 
     def filter(self, kernel: Tensor, voxels: tuple[int, ...]) -> Tensor:
         """1 / D made harmless, (side, side, side // 2 + 1)."""
@@ -46,10 +50,16 @@ class ThresholdedDivision:
         if self.truncate:
             inverse = torch.where(size >= self.threshold, 1 / kernel, 0.0)
         else:
-            # in place: this is a good part of the time of the whole inversion
             inverse = size.clamp_min_(self.threshold).copysign_(kernel).reciprocal_()
         inverse[0, 0, 0] = 0
         return inverse / _mean(inverse * kernel, voxels) if self.scaled else inverse
+
+
+@lru_cache(maxsize=2)  # making the filter takes about as long as using it
+def _remembered(
+    division: ThresholdedDivision, voxels: tuple[int, int, int], voxel_size: Vector, direction: Vector
+) -> Tensor:
+    return division.filter(dipole_kernel(voxels, voxel_size, direction), voxels)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class SusceptibilityMapping:
     field_strength: float
     unwrap: str = "region-growing"
     combine: str = "nonlinear"
-    background: str = "v-sharp"
+    background: str = "pdf"
     inversion: str = AUTO
     b0_direction: tuple[float, float, float] | None = None
     reference: Tensor | None = None

@@ -46,7 +46,7 @@ def number_contrasts(
         raise FileError(
             f"{path}: the counters {told} vary",
             "it isn't clear which of them numbers the contrasts.",
-            f"Say so: contrast_axis={'+'.join(varying)!r} takes them all, the first slowest.",
+            f"Name it as the contrast axis; {'+'.join(varying)} takes them all, the first slowest.",
         )
     number = np.zeros(len(counters["contrast"]), np.int64)
     total = 1
