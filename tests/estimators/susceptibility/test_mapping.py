@@ -123,7 +123,7 @@ def test_automatic_mask_is_the_head_without_its_surface(tilted):
 
 def test_same_input_same_bytes(tilted):
     _, measurement, maps = tilted
-    again = SusceptibilityMapping(3.0).estimate(measurement)
+    again = SusceptibilityMapping(3.0, background="v-sharp").estimate(measurement)
     assert torch.equal(again.value.nan_to_num(), maps.value.nan_to_num())
     assert torch.equal(again.flags, maps.flags)
 
