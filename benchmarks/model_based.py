@@ -77,6 +77,7 @@ def study(arguments: argparse.Namespace) -> None:
         "model-based, adam": ModelBased(model, solver="adam"),
         "model-based, wavelet": ModelBased(model, penalty="wavelet"),
     }
+    methods = {m: method for m, method in methods.items() if not arguments.methods or m in arguments.methods}
     print(
         f"{name}, {side}^2, 4 coils, SNR 60, {arguments.phantoms} phantoms x {arguments.seeds} seeds of noise and"
     )
@@ -116,6 +117,7 @@ def main() -> None:
     parser.add_argument("--model", choices=["t1", "t2"], default="t2", help="flip angles or spin echoes (t2)")
     parser.add_argument("--phantoms", type=int, default=10, help=f"seeds from {REPORTED} on (10)")
     parser.add_argument("--seeds", type=int, default=3, help="of noise and sampling, each phantom (3)")
+    parser.add_argument("--methods", nargs="*", help="names as printed (all)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     study(arguments)

@@ -75,7 +75,7 @@ REFERENCES: dict[str, str] = {
 }""",
     "cai2010": """\
 @article{cai2010,
-  author  = {Cai, Jian-Feng and Cand{\\`e}s, Emmanuel J. and Shen, Zuowei},
+  author  = {Cai, Jian-Feng and Candes, Emmanuel J. and Shen, Zuowei},
   title   = {A singular value thresholding algorithm for matrix completion},
   journal = {SIAM Journal on Optimization},
   volume  = {20},
@@ -129,6 +129,16 @@ REFERENCES: dict[str, str] = {
   pages   = {655--661},
   year    = {2015},
   doi     = {10.1002/mrm.25161}
+}""",
+    "candes2008": """\
+@article{candes2008,
+  author  = {Candes, Emmanuel J. and Wakin, Michael B. and Boyd, Stephen P.},
+  title   = {Enhancing sparsity by reweighted l1 minimization},
+  journal = {Journal of Fourier Analysis and Applications},
+  volume  = {14},
+  pages   = {877--905},
+  year    = {2008},
+  doi     = {10.1007/s00041-008-9045-x}
 }""",
     "zhang2013": """\
 @article{zhang2013,

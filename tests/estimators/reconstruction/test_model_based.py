@@ -182,22 +182,27 @@ def test_a_voxel_block_is_the_curvature_where_everything_is_sampled(generator: t
         assert torch.allclose(image, blocks[:, row], rtol=0.2, atol=0.05 * float(blocks.abs().max()))
 
 
+@pytest.mark.parametrize("edge", [math.inf, 0.5])
 @pytest.mark.parametrize("transform", [FiniteDifferences(2), Wavelets((8, 8), "haar")])
 def test_the_penalty_s_gradient_is_that_of_autograd(
-    transform: FiniteDifferences | Wavelets, generator: torch.Generator
+    transform: FiniteDifferences | Wavelets, edge: float, generator: torch.Generator
 ) -> None:
-    penalty = Penalty(transform, ((0, 1), (2,)), (0.7, 1.3))
+    penalty = Penalty(transform, ((0, 1), (2,)), (0.7, 1.3), edge)
+
+    def bent(height: torch.Tensor) -> torch.Tensor:
+        return height if edge == math.inf else edge * (1 + height / edge).log()
+
     v = torch.randn(3, 8, 8, dtype=torch.float64, generator=generator)
     u = v.clone().requires_grad_()
     total = 0.0
     for group, weight in (((0, 1), 0.7), ((2,), 1.3)):
         squares = transform(u[list(group)]).square().sum(0)
         if isinstance(transform, FiniteDifferences):
-            total = total + weight * ((squares.sum(0) + 0.01).sqrt() - 0.1).sum()
+            total = total + weight * bent((squares.sum(0) + 0.01).sqrt() - 0.1).sum()
         else:
             fine = torch.ones(8, 8, dtype=torch.bool)
             fine[tuple(slice(side) for side in transform.coarse)] = False
-            total = total + weight * ((squares + 0.01).sqrt() - 0.1)[fine].sum()
+            total = total + weight * bent((squares + 0.01).sqrt() - 0.1)[fine].sum()
     (wanted,) = torch.autograd.grad(total, u)
     assert penalty.value(v, 0.1) == pytest.approx(float(total.detach()), rel=1e-10)
     stiffness = penalty.stiffness(v, 0.1)

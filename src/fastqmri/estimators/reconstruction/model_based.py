@@ -35,6 +35,8 @@ from fastqmri.solvers.gauss_newton import gauss_newton
 
 _SMOOTHING = (3.0, 1.0, 0.3)
 """ε of the stages, in units of the noise."""
+_CONVEX = 6
+"""Stages of a convex penalty."""
 _SHARE = 0.07
 """The last step may still move the unknowns by this share of their standard deviations, root mean square."""
 _UNSETTLED = 0.5
@@ -71,13 +73,15 @@ class ModelBased:
     are those of the Gaussian posterior whose prior the penalty is.
 
     Source: Zhu 2023, Eq. 8; Block 2009; Wang 2018 for the Gauss-Newton method. The weight is our choice, tuned on
-    textured ellipses, T1 and T2, accelerations 5 and 8.
+    textured ellipses, T1 and T2, accelerations 5 and 8, and so is the edge.
 
     Attributes:
         model: A and its acquisition.
         penalty: ``tv``, total variation, or ``wavelet``, details of an orthogonal wavelet transform; both are joint
             over the tissue parameters, and apart from the amplitude.
         weight: λ in units of the noise.
+        edge: differences of so many noises, and more, count as edges that keep their height; infinite for a convex
+            penalty.
         amplitude_weight: of the amplitude's penalty, relative.
         solver: ``gauss-newton`` or ``adam``.
         iterations: at most; 12 steps of Gauss-Newton or 300 of Adam if None.
@@ -89,7 +93,8 @@ class ModelBased:
 
     model: SignalModel
     penalty: Literal["tv", "wavelet"] = "tv"
-    weight: float = 0.1
+    weight: float = 0.15
+    edge: float = 20.0
     amplitude_weight: float = 0.5
     solver: Literal["gauss-newton", "adam"] = "gauss-newton"
     iterations: int | None = None
@@ -170,9 +175,10 @@ class ModelBased:
         return ModelProblem(
             data,
             unknowns,
-            Penalty(transform, groups, weights),
+            Penalty(transform, groups, weights, self.edge * noise),
             self.weight * noise,
             tuple(noise * s for s in _SMOOTHING),
+            _CONVEX,
             noise,
             _SHARE,
         )
@@ -189,7 +195,7 @@ class ModelBased:
                 progress=self.progress,
             )
             return _Solved(end.x, end.state[1], end.stage, end.step, end.settled)
-        last = len(problem.smoothing) - 1
+        last = max(len(problem.smoothing), problem.convex + 1) - 1
 
         def gradient(v: Tensor, iteration: int) -> Tensor:
             return problem.gradient(problem.state(v), iteration * (last + 1) // iterations)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +29,7 @@ class ModelProblem:
         penalty: R.
         weight: λ, in units of the data.
         smoothing: ε of each stage, in units of the data; the last one holds for later stages.
+        convex: stages of a convex R, before edges keep their height.
         noise: σ of one channel of k-space.
         share: of their standard deviations by which the last step may still move the unknowns.
     """
@@ -36,6 +39,7 @@ class ModelProblem:
     penalty: Penalty
     weight: float
     smoothing: tuple[float, ...]
+    convex: int
     noise: float
     share: float
 
@@ -45,7 +49,7 @@ class ModelProblem:
 
     def value(self, state: tuple[Tensor, DataState], stage: int) -> float:
         """The objective."""
-        return state[1].value + self.weight * self.penalty.value(state[0], self.epsilon(stage))
+        return state[1].value + self.weight * self._penalty(stage).value(state[0], self.epsilon(stage))
 
     def gradient(self, state: tuple[Tensor, DataState], stage: int) -> Tensor:
         """Of the objective by v."""
@@ -54,7 +58,11 @@ class ModelProblem:
 
     def stiffness(self, v: Tensor, stage: int) -> list[Tensor]:
         """Of the penalty, λ included."""
-        return [self.weight * w for w in self.penalty.stiffness(v, self.epsilon(stage))]
+        return [self.weight * w for w in self._penalty(stage).stiffness(v, self.epsilon(stage))]
+
+    def _penalty(self, stage: int) -> Penalty:
+        """R of a stage, convex at first: edges must not be kept before they are known from aliases."""
+        return self.penalty if stage >= self.convex else dataclasses.replace(self.penalty, edge=math.inf)
 
     def linearise(self, state: tuple[Tensor, DataState], stage: int) -> Linearised:
         """Gauss-Newton of the data term, and the quadratic that touches R from above."""
@@ -90,7 +98,12 @@ class ModelProblem:
         A step by so much of every standard deviation lowers the objective by ½ (share σ)² for each unknown.
         """
         unknowns = self.data.back[0].numel() * len(self.unknowns.scale)
-        return stage + 1 >= len(self.smoothing) and gain < 0.5 * (self.share * self.noise) ** 2 * unknowns
+        sharpest = stage >= self.convex or self.penalty.edge == math.inf
+        return (
+            sharpest
+            and stage + 1 >= len(self.smoothing)
+            and gain < 0.5 * (self.share * self.noise) ** 2 * unknowns
+        )
 
     def epsilon(self, stage: int) -> float:
         """ε of a stage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,32 +13,41 @@ from fastqmri.physics.encoding import FiniteDifferences, Wavelets
 
 @dataclass(frozen=True)
 class Penalty:
-    """R(v) = Σ_groups w Σ_k (sqrt(||(D v)_k||² + ε²) - ε), D differences or wavelets of every map.
+    """R(v) = Σ_groups w Σ_k δ ln(1 + (sqrt(||(D v)_k||² + ε²) - ε) / δ), D differences or wavelets of every map.
 
-    The norm runs over the rows of a group, and over the directions of the differences.
+    The norm runs over the rows of a group, and over the directions of the differences. Edges far above δ cost little
+    more for being higher, so that they keep their height.
 
-    Source: Vogel 1996 for the quadratic that touches R (lagged diffusivity).
+    Source: Vogel 1996 for the quadratic that touches R (lagged diffusivity); Candes 2008 for the logarithm.
 
     Attributes:
         transform: D.
         groups: rows that share their edges.
         weights: of each group.
+        edge: δ; infinite for a convex R.
     """
 
     transform: FiniteDifferences | Wavelets
     groups: tuple[tuple[int, ...], ...]
     weights: tuple[float, ...]
+    edge: float = math.inf
 
     def value(self, v: Tensor, smoothing: float) -> float:
         """R at v."""
         total = 0.0
         for weight, size in self._sizes(v, smoothing):
-            total += weight * float((self._counted(size) * (size - smoothing)).double().sum())
+            height = size - smoothing
+            if self.edge < math.inf:
+                height = self.edge * torch.log1p(height / self.edge)
+            total += weight * float((self._counted(size) * height).double().sum())
         return total
 
     def stiffness(self, v: Tensor, smoothing: float) -> list[Tensor]:
         """Weights (...) of each group's squares in the quadratic that touches R at v from above."""
-        return [weight * self._counted(size) / size for weight, size in self._sizes(v, smoothing)]
+        return [
+            weight * self._counted(size) / (size * (1 + (size - smoothing) / self.edge))
+            for weight, size in self._sizes(v, smoothing)
+        ]
 
     def apply(self, stiffness: list[Tensor], v: Tensor) -> Tensor:
         """D^T W D v; at the point of the stiffness this is the gradient. Leading axes are free."""
