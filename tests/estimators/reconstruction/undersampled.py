@@ -34,9 +34,8 @@ def scan(
     side: int = 64,
     coils: int = 4,
     snr: float = 60.0,
-    phase: bool = False,
 ) -> tuple[Phantom, Measurement]:
-    """Lines of their own for every contrast; ``phase`` gives the receive chain a smooth phase."""
+    """Lines of their own for every contrast."""
     g = torch.Generator().manual_seed(seed)
     phantom = ellipses((side, side), generator=g)
     maps = synthetic_sensitivities((side, side), coils, generator=g)
