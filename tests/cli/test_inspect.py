@@ -18,7 +18,10 @@ from fastqmri.physics.signal import SpoiledGradientEcho
 
 GROUPS = ("fit", "simulate", "crlb")
 COMMANDS = [
-    *((name,) for name in ("run", "validate", "models", "schedules", "cite", "demo")),
+    *(
+        (name,)
+        for name in ("run", "recon", "qsm", "phantom", "validate", "models", "schedules", "cite", "demo")
+    ),
     *((group, model) for group in GROUPS for model in CATALOGUE),
 ]
 

@@ -91,7 +91,7 @@ def _options() -> list[inspect.Parameter]:
             "auto",
             "--method",
             help=f"One of {names}; auto is model-based where samples are missing, else cg-sense. "
-            "The end of this page says what they do.",
+            "The list above says what they do.",
             group=_FIT,
         ),
         option("fit_method", str, "auto", "--fit-method", help="Of the images, as fit --method.", group=_FIT),
