@@ -170,8 +170,8 @@ from qmrpy.models.qsm.split_bregman import qsm_split_bregman
 field, mask, iterations = np.load(sys.argv[1]), np.load(sys.argv[2]), int(sys.argv[3])
 sparse, smooth = float(sys.argv[5]), float(sys.argv[6])
 begin = time.process_time()
-out = qsm_split_bregman(field.astype(float), mask.astype(float), lambda_l1=sparse, lambda_l2=smooth, direction="forward",
-                        image_resolution_mm=np.ones(3), pad_size=(0, 0, 0), max_iter=iterations)
+out = qsm_split_bregman(field.astype(float), mask.astype(float), lambda_l1=sparse, lambda_l2=smooth,
+                        direction="forward", image_resolution_mm=np.ones(3), pad_size=(0, 0, 0), max_iter=iterations)
 spent = time.process_time() - begin
 np.save(sys.argv[4], np.asarray(out[0] if isinstance(out, tuple) else out))
 print(json.dumps({"seconds": spent}))
