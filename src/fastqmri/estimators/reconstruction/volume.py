@@ -128,25 +128,42 @@ def predicted_images(
     return signal
 
 
-def encoding_of_plane(scan: RawScan, sensitivities: Tensor) -> LinearOperator:
+class _Transforms:
+    """Fourier transforms of planes; planes of one trajectory share one, with its plans and density weights."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, NonUniformFourier] | None = None
+
+    def __call__(self, scan: RawScan) -> LinearOperator:
+        if scan.trajectory is None:
+            return Fourier(len(scan.matrix))
+        if self._last is None or self._last[0] is not scan.trajectory:
+            self._last = scan.trajectory, NonUniformFourier(scan.trajectory, scan.matrix)
+        return self._last[1]
+
+
+def encoding_of_plane(scan: RawScan, sensitivities: Tensor, fourier: LinearOperator) -> LinearOperator:
     """E of a scan of one slice.
 
     Args:
         scan: of one slice, or 3D.
         sensitivities: (coil, *matrix).
+        fourier: transform of the scan.
     """
     if scan.trajectory is not None:
-        fourier = NonUniformFourier(scan.trajectory, scan.matrix)
         return fourier @ Sensitivities(sensitivities, len(scan.matrix))
     assert scan.mask is not None
     return CartesianEncoding(sensitivities, scan.mask)
 
 
-def sensitivities_of(scan: RawScan, method: str = "espirit", *, rough: bool = False) -> Tensor:
+def sensitivities_of(
+    scan: RawScan, fourier: LinearOperator, method: str = "espirit", *, rough: bool = False
+) -> Tensor:
     """Coil maps (coil, *matrix) of a scan of one slice, from its calibration lines or the middle of its k-space.
 
     Args:
         scan: of one slice, or 3D.
+        fourier: transform of the scan.
         method: as `estimate_sensitivities`.
         rough: without calibration lines take what there is of the middle, instead of an error.
 
@@ -157,10 +174,7 @@ def sensitivities_of(scan: RawScan, method: str = "espirit", *, rough: bool = Fa
     if scan.coils == 1:
         return torch.ones(1, *scan.matrix, dtype=kspace.dtype)
     if scan.trajectory is not None:
-        dimensions = len(scan.matrix)
-        fourier = NonUniformFourier(scan.trajectory, scan.matrix)
-        coils = fourier.zero_filled(kspace)
-        kspace = Fourier(dimensions)(coils)
+        kspace = Fourier(len(scan.matrix))(fourier.zero_filled(kspace))
         mask = _middle(scan.matrix)
         return estimate_sensitivities(kspace * mask, mask[None], method=method)
     assert scan.mask is not None
@@ -271,17 +285,12 @@ class Planes:
         )
 
 
-def combined_images(scan: RawScan) -> Tensor:
+def _combined_images(scan: RawScan, transforms: _Transforms) -> Tensor:
     """Root sum of squares over the coils of the zero-filled images, (contrast, *matrix, slice)."""
     slices = []
     for index in range(scan.slices):
         part = scan.slice(index)
-        kspace = _tensor(part.kspace)[0]
-        if part.trajectory is None:
-            coils = Fourier(len(part.matrix)).adjoint(kspace)
-        else:
-            fourier = NonUniformFourier(part.trajectory, part.matrix)
-            coils = fourier.zero_filled(kspace)
+        coils = transforms(part).zero_filled(_tensor(part.kspace)[0])
         slices.append((coils.abs() ** 2).sum(1).sqrt())
     return torch.stack(slices, -1)
 
@@ -317,8 +326,8 @@ def map_scan(
         ShapeError: a mask or map of another matrix.
         DataError: an empty mask, or no calibration lines to make coil maps from.
     """
-    scan = planes.scan
-    inside = planes.volume(foreground(combined_images(scan))) if mask is None else mask
+    scan, transforms = planes.scan, _Transforms()
+    inside = planes.volume(foreground(_combined_images(scan, transforms))) if mask is None else mask
     known = dict(known or {})
     for name, array in {"mask": inside, **known}.items():
         if tuple(array.shape) != planes.shape:
@@ -339,8 +348,9 @@ def map_scan(
             maps.append(before[0])
             images[..., index] = before[1]
         elif bool(cut[..., index].any()):
+            part = scan.slice(index)
             plane = _map_plane(
-                scan.slice(index), index, acquisition, method, sensitivities, cut, parts, noise
+                part, index, transforms(part), acquisition, method, sensitivities, cut, parts, noise
             )
             maps.append(plane.maps)
             images[..., index] = plane.images.abs()
@@ -358,6 +368,7 @@ def map_scan(
 def _map_plane(
     scan: RawScan,
     index: int,
+    fourier: LinearOperator,
     acquisition: Acquisition,
     method: PlaneMethod,
     sensitivities: str,
@@ -365,14 +376,14 @@ def _map_plane(
     known: Mapping[str, Tensor],
     noise: float | None,
 ) -> Plane:
-    coils = sensitivities_of(scan, sensitivities, rough=not method.needs_coils)
+    coils = sensitivities_of(scan, fourier, sensitivities, rough=not method.needs_coils)
     measurement = Measurement(
         _tensor(scan.kspace)[0],
         acquisition,
         mask[..., index],
         {name: value[..., index] for name, value in known.items()},
         noise,
-        encoding=encoding_of_plane(scan, coils),
+        encoding=encoding_of_plane(scan, coils, fourier),
     )
     measurement = dataclasses.replace(measurement, noise=kspace_noise(measurement))
     return Plane(index, measurement, *method(measurement))
