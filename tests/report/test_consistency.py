@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from fastqmri.estimators.reconstruction.noise import sample_distance
 from fastqmri.physics.encoding import CartesianEncoding, synthetic_sensitivities, variable_density_lines
 from fastqmri.report import write_report
-from fastqmri.report.consistency import ConsistencyTally, KSpaceConsistency, cartesian_positions
+from fastqmri.report.consistency import ConsistencyTally, KSpaceConsistency
 from report.samples import sample
 
 MATRIX, COILS, CONTRASTS, NOISE = (32, 48), 3, 4, 0.02
@@ -28,7 +29,7 @@ def _tally(generator: torch.Generator, misfit: float = 0.0, slices: int = 2) -> 
         clean = encoding(images)
         noise = NOISE * 2**0.5 * torch.randn(clean.shape, dtype=clean.dtype, generator=generator)
         data = encoding.sampling(clean + noise)
-        position = cartesian_positions(MATRIX)[None]
+        position = sample_distance(encoding, data.real)
         tally.add(data, (1 - misfit) * clean, position, mask, noise=NOISE, picture=index == 0)
     return tally.result()
 
@@ -53,12 +54,14 @@ def test_a_tally_goes_on_from_its_state(generator: torch.Generator):
     first = ConsistencyTally(CONTRASTS)
     data = torch.randn(CONTRASTS, COILS, *MATRIX, dtype=torch.complex64, generator=generator)
     mask = torch.ones(1, *MATRIX, dtype=torch.bool)
+    encoding = CartesianEncoding(torch.ones(COILS, *MATRIX, dtype=data.dtype), mask)
+    position = sample_distance(encoding, data.real)
     slices = [(data, 0.9 * data), (2 * data, data)]
-    first.add(*slices[0], cartesian_positions(MATRIX)[None], mask, noise=NOISE, picture=True)
+    first.add(*slices[0], position, mask, noise=NOISE, picture=True)
     second = ConsistencyTally(CONTRASTS)
     second.restore(first.state(), first.picture)
     for tally in (first, second):
-        tally.add(*slices[1], cartesian_positions(MATRIX)[None], mask, noise=NOISE)
+        tally.add(*slices[1], position, mask, noise=NOISE)
     for name, value in vars(first.result()).items():
         assert np.array_equal(value, getattr(second.result(), name), equal_nan=True), name
 

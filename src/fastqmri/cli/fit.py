@@ -13,6 +13,8 @@ import typer
 
 from fastqmri.cli.console import note, the_command
 from fastqmri.cli.options import (
+    FORCE,
+    MASK,
     THREADS,
     VariadicCommand,
     acquisition_of,
@@ -51,14 +53,7 @@ def _options(entry: Entry) -> list[inspect.Parameter]:
             help="One 3D file a contrast, in order, or one 4D file.",
         ),
         option("out", Path, ..., "--out", "-o", help="Folder for the maps; made if missing."),
-        option(
-            "mask",
-            str | None,
-            None,
-            "--mask",
-            "-m",
-            help="File; or none, to map every voxel. Default: automatic.",
-        ),
+        MASK,
     ]
     for known in _known(entry):
         unit = "" if known.unit in ("1", "fraction") else f" {known.unit}"
@@ -107,7 +102,7 @@ def _options(entry: Entry) -> list[inspect.Parameter]:
             group=_FIT,
         ),
         THREADS,
-        option("force", bool, False, "--force", help="Overwrite maps in the output folder."),
+        FORCE,
     ]
 
 

@@ -298,14 +298,27 @@ def model_command(
         needed: whether the acquisition must be given (otherwise it has a typical default).
     """
     parameters = [*_acquisition_parameters(entry, needed), *_own_parameters(entry), *more]
-    parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
+    return command_of(parameters, lambda values: body(entry, values), description)
+
+
+def command_of(
+    parameters: Iterable[inspect.Parameter], body: Callable[[Mapping[str, Any]], None], description: str
+) -> Callable[..., None]:
+    """A typer callback with these parameters, those without a default first.
+
+    Args:
+        parameters: as `option` makes them.
+        body: called with all values by name.
+        description: the help text.
+    """
+    ordered = sorted(parameters, key=lambda p: p.default is not inspect.Parameter.empty)
 
     def command(**values: Any) -> None:
-        body(entry, values)
+        body(values)
 
     command.__doc__ = description
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in ordered}
     return command
 
 
@@ -324,6 +337,15 @@ def option(
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, **given)
 
 
+MASK = option(
+    "mask",
+    str | None,
+    None,
+    "--mask",
+    "-m",
+    help="File; or none, to map every voxel. Default: automatic.",
+)
+FORCE = option("force", bool, False, "--force", help="Overwrite maps in the output folder.")
 THREADS = option("threads", int, 0, "--threads", help="Processor threads; 0 takes all.", least=0)
 
 

@@ -15,10 +15,13 @@ import typer
 from fastqmri.cli.console import note, progress_bar, the_command
 from fastqmri.cli.options import (
     FIELDS,
+    FORCE,
+    MASK,
     THREADS,
     acquisition_records,
     check_choice,
     check_level,
+    command_of,
     option,
 )
 from fastqmri.core import AcquisitionError, DiffusionWeighted, ShapeError, UnknownNameError
@@ -113,14 +116,7 @@ def _options() -> list[inspect.Parameter]:
             "Default: the one that varies.",
             group=_FIT,
         ),
-        option(
-            "mask",
-            str | None,
-            None,
-            "--mask",
-            "-m",
-            help="File; or none, to map every voxel. Default: automatic.",
-        ),
+        MASK,
         option("b1", Path | None, None, "--b1", help="B1+ map, fraction or percent of nominal."),
         option(
             "noise_sd",
@@ -132,7 +128,7 @@ def _options() -> list[inspect.Parameter]:
         ),
         *_acquisition_options(),
         THREADS,
-        option("force", bool, False, "--force", help="Overwrite maps in the output folder."),
+        FORCE,
     ]
 
 
@@ -164,12 +160,13 @@ def recon(values: Mapping[str, Any]) -> None:
     noise = values["noise_sd"] or (2**-0.5 if scan.noise is not None else None)
     tally = ConsistencyTally(acquisition.contrasts)
     pieces = FinishedPieces(out / ".planes", _identity(values, paths))
+    middle = scan.slices // 2
 
     def keep(plane: Plane) -> None:
-        _count(tally, plane, scan, picture=plane.index == scan.slices // 2)
-        shown = (
-            {} if tally.picture is None else dict(zip(("measured", "residue"), tally.picture, strict=True))
-        )
+        _count(tally, plane, picture=plane.index == middle)
+        shown = {}
+        if plane.index == middle and tally.picture is not None:
+            shown = dict(zip(("measured", "residue"), tally.picture, strict=True))
         arrays = {"images": plane.images.abs(), "tally": tally.state(), **shown, **maps_as_arrays(plane.maps)}
         pieces.save(plane.index, arrays)
 
@@ -348,21 +345,23 @@ def _companions(
     return mask, known, notes
 
 
-def _count(tally: ConsistencyTally, plane: Plane, scan: RawScan, *, picture: bool) -> None:
+def _count(tally: ConsistencyTally, plane: Plane, *, picture: bool) -> None:
     """Hold a plane's maps against its k-space."""
-    import torch
-
-    from fastqmri.report import cartesian_positions
+    from fastqmri.estimators.reconstruction.images import encoding_of
+    from fastqmri.estimators.reconstruction.noise import sample_distance
+    from fastqmri.physics.encoding import CartesianEncoding
 
     measurement = plane.measurement
-    assert measurement.encoding is not None
-    predicted = measurement.encoding(plane.predicted)
-    if scan.trajectory is None:
-        position, mask = cartesian_positions(scan.matrix)[None], scan.slice(plane.index).mask
-    else:
-        position, mask = scan.trajectory.norm(dim=-1) / torch.pi, None
+    encoding, data = encoding_of(measurement), measurement.data
     assert measurement.noise is not None
-    tally.add(measurement.data, predicted, position, mask, noise=measurement.noise, picture=picture)
+    tally.add(
+        data,
+        encoding(plane.predicted),
+        sample_distance(encoding, data.real),
+        encoding.mask if isinstance(encoding, CartesianEncoding) else None,
+        noise=measurement.noise,
+        picture=picture,
+    )
 
 
 def _records(
@@ -413,12 +412,4 @@ def _description() -> str:
 
 def command() -> Callable[..., None]:
     """The command, its options made from the catalogue."""
-    parameters = sorted(_options(), key=lambda p: p.default is not inspect.Parameter.empty)
-
-    def body(**values: Any) -> None:
-        recon(values)
-
-    body.__doc__ = _description()
-    body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    body.__annotations__ = {p.name: p.annotation for p in parameters}
-    return body
+    return command_of(_options(), recon, _description())

@@ -1,7 +1,7 @@
 """Reports: one self-contained page per measurement, and one per group."""
 
 from fastqmri.report.build import render_report, write_report
-from fastqmri.report.consistency import ConsistencyTally, KSpaceConsistency, cartesian_positions
+from fastqmri.report.consistency import ConsistencyTally, KSpaceConsistency
 from fastqmri.report.content import InputRecord, ReportContent
 from fastqmri.report.index import write_index
 from fastqmri.report.metrics import metrics_paths
@@ -13,7 +13,6 @@ __all__ = [
     "KSpaceConsistency",
     "ReportContent",
     "Verdict",
-    "cartesian_positions",
     "judge",
     "metrics_paths",
     "render_report",

@@ -146,11 +146,3 @@ class ConsistencyTally:
     @staticmethod
     def _power(x: Tensor) -> Tensor:
         return (x.real.double() ** 2 + x.imag.double() ** 2).sum(1)
-
-
-def cartesian_positions(matrix: tuple[int, ...]) -> Tensor:
-    """(*k-space) distance from the middle sample, as a share of that of the middle of a side."""
-    axes = [(torch.arange(side) - side // 2) / max(side / 2, 1) for side in matrix]
-    squares = sum(axis.double() ** 2 for axis in torch.meshgrid(*axes, indexing="ij"))
-    assert isinstance(squares, Tensor)
-    return squares.sqrt()

@@ -30,7 +30,7 @@ def kspace_noise(measurement: Measurement) -> float:
     if measurement.noise is not None:
         return float(measurement.noise)
     magnitude = measurement.data.abs()
-    distance = _distance(encoding, magnitude)
+    distance = sample_distance(encoding, magnitude)[:, None]
     levels = []
     for samples, away in zip(magnitude, distance.expand_as(magnitude), strict=True):
         measured = samples > 0
@@ -48,15 +48,20 @@ def kspace_noise(measurement: Measurement) -> float:
     return min(levels)
 
 
-def _distance(encoding: LinearOperator, samples: Tensor) -> Tensor:
-    """How far samples lie from the centre of k-space, relative; broadcasts against (contrast, coil, *samples)."""
+def sample_distance(encoding: LinearOperator, samples: Tensor) -> Tensor:
+    """(contrast or 1, *samples) distance from the centre of k-space, as a share of that of the middle of a side.
+
+    Args:
+        encoding: E.
+        samples: (contrast, coil, *samples) real, whose shape and precision it takes.
+    """
     trajectory = next(
         (b for name, b in encoding.named_buffers() if name.split(".")[-1] == "trajectory"), None
     )
     if trajectory is not None:
-        away = trajectory.norm(dim=-1)
-        return away[:, None] if away.ndim > 1 else away
+        away = trajectory.norm(dim=-1) / math.pi
+        return away if away.ndim > 1 else away[None]
     sides = samples.shape[2:]
     axes = [((torch.arange(n) - n // 2) / max(n / 2, 1)).to(samples) for n in sides]
     squares = [axis.square().view(-1, *(1,) * (len(sides) - i - 1)) for i, axis in enumerate(axes)]
-    return torch.stack(torch.broadcast_tensors(*squares)).sum(0).sqrt()
+    return torch.stack(torch.broadcast_tensors(*squares)).sum(0).sqrt()[None]
