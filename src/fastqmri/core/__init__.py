@@ -23,7 +23,7 @@ from fastqmri.core.errors import (
     UnitError,
     UnknownNameError,
 )
-from fastqmri.core.estimator import Estimator
+from fastqmri.core.estimator import Estimator, Progress
 from fastqmri.core.field_mapping import ActualFlipAngle, DoubleAngle
 from fastqmri.core.fingerprinting import Fingerprinting
 from fastqmri.core.magnetization_transfer import (
@@ -69,6 +69,7 @@ __all__ = [
     "ParameterMap",
     "ParameterMaps",
     "PlausibilityError",
+    "Progress",
     "PulsedGradient",
     "QuantitativeMagnetizationTransfer",
     "RefocusingTrain",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from fastqmri.core.measurement import Measurement
 from fastqmri.core.parameters import ParameterMaps
+
+Progress = Callable[[int, int], None]
+"""Called with (done, in all) while long work goes on."""
 
 
 @runtime_checkable

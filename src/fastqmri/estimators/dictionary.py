@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fastqmri.core import DataError, OutputError
+from fastqmri.core import DataError, OutputError, Progress
 from fastqmri.estimators import dictionary_cache
 from fastqmri.estimators.dictionary_cache import Piece, Span
 from fastqmri.estimators.grid import Grid
@@ -21,7 +21,6 @@ from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers import dispatch
 
 _LOG = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
 KEEP_AFTER = 2.0
 _PIECE = 1 << 21
 _PROBES = 9

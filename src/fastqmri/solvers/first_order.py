@@ -12,8 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fastqmri.core import Progress
+
 Map = Callable[[Tensor], Tensor]
-Progress = Callable[[int, int], None]
 
 
 def largest_eigenvalue(

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
-from fastqmri.core import Measurement
-from fastqmri.estimators.reconstruction.images import Progress
+from fastqmri.core import Measurement, Progress
 from fastqmri.estimators.reconstruction.problem import data_term
 from fastqmri.estimators.reconstruction.subspace import simulated_curves
 from fastqmri.physics.signal import SignalModel

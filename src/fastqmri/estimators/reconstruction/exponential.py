@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastqmri.core import AcquisitionError, Measurement
+from fastqmri.core import AcquisitionError, Measurement, Progress
 from fastqmri.core.acquisition import Acquisition
-from fastqmri.estimators.reconstruction.images import Progress
 from fastqmri.estimators.reconstruction.low_rank import local_threshold
 from fastqmri.estimators.reconstruction.problem import data_term
 from fastqmri.estimators.reconstruction.wavelet import group_details, wavelet_threshold

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from fastqmri.core import DataError, Encoding, Estimator, Measurement, ParameterMaps
+from fastqmri.core import DataError, Encoding, Estimator, Measurement, ParameterMaps, Progress
 from fastqmri.physics.encoding import LinearOperator
 from fastqmri.physics.encoding.noise import noise_gain
 from fastqmri.solvers.conjugate_gradient import conjugate_gradient
-
-Progress = Callable[[int, int], None]
 
 
 class ImageReconstruction(Protocol):

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastqmri.core import Measurement
-from fastqmri.estimators.reconstruction.images import Progress
+from fastqmri.core import Measurement, Progress
 from fastqmri.estimators.reconstruction.problem import DataTerm, data_term
 from fastqmri.solvers.proximal import singular_soft
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastqmri.core import Measurement, PlausibilityError
-from fastqmri.estimators.reconstruction.images import Progress
+from fastqmri.core import Measurement, PlausibilityError, Progress
 from fastqmri.estimators.reconstruction.low_rank import local_threshold
 from fastqmri.estimators.reconstruction.problem import data_term
 from fastqmri.physics.encoding import TemporalSubspace

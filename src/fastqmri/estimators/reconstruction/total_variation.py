@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fastqmri.core import Measurement
-from fastqmri.estimators.reconstruction.images import Progress
+from fastqmri.core import Measurement, Progress
 from fastqmri.estimators.reconstruction.problem import data_term
 from fastqmri.physics.encoding import FiniteDifferences
 from fastqmri.solvers.first_order import primal_dual

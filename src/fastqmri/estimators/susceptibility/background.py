@@ -13,13 +13,12 @@ from typing import ClassVar, Protocol, final
 import torch
 from torch import Tensor
 
-from fastqmri.core import DataError, UnknownNameError
+from fastqmri.core import DataError, Progress, UnknownNameError
 from fastqmri.estimators.susceptibility.filters import Box, sphere_kernel
 from fastqmri.estimators.susceptibility.unwrapping import edges_inside
 from fastqmri.physics.encoding.dipole import dipole_kernel
 from fastqmri.solvers.conjugate_gradient import conjugate_gradient
 
-Progress = Callable[[int, int], None] | None
 _WHOLE = 1 - 1e-3
 """Share of a sphere that must lie inside the mask; below one by the rounding of the transform."""
 
@@ -58,7 +57,7 @@ class BackgroundRemoval(Protocol):
         voxel_size: Sequence[float],
         b0_direction: Sequence[float] = (0.0, 0.0, 1.0),
         weight: Tensor | None = None,
-        progress: Progress = None,
+        progress: Progress | None = None,
     ) -> BackgroundFree:
         """Take the background off.
 
@@ -103,7 +102,7 @@ class ProjectionOntoDipoleFields:
         voxel_size: Sequence[float],
         b0_direction: Sequence[float] = (0.0, 0.0, 1.0),
         weight: Tensor | None = None,
-        progress: Progress = None,
+        progress: Progress | None = None,
     ) -> BackgroundFree:
         """As `BackgroundRemoval.remove`."""
         box = Box(field.shape, [math.ceil((self.padding - 1) / 2 * side) for side in field.shape])
@@ -158,7 +157,7 @@ class LaplacianBoundaryValues:
         voxel_size: Sequence[float],
         b0_direction: Sequence[float] = (0.0, 0.0, 1.0),
         weight: Tensor | None = None,
-        progress: Progress = None,
+        progress: Progress | None = None,
     ) -> BackgroundFree:
         """As `BackgroundRemoval.remove`; neither direction nor weights are of any influence."""
         interior = _without_surface(mask)
@@ -168,7 +167,9 @@ class LaplacianBoundaryValues:
         local = self._solve(source, interior, list(voxel_size), progress)
         return BackgroundFree(torch.where(interior, local, 0), interior)
 
-    def _solve(self, source: Tensor, interior: Tensor, edges: list[float], progress: Progress) -> Tensor:
+    def _solve(
+        self, source: Tensor, interior: Tensor, edges: list[float], progress: Progress | None
+    ) -> Tensor:
         """x that is zero outside ``interior`` and has the Laplacian ``source`` inside."""
         start = None
         if min(source.shape) >= 16:
@@ -225,7 +226,7 @@ class VaryingSphericalMeans:
         voxel_size: Sequence[float],
         b0_direction: Sequence[float] = (0.0, 0.0, 1.0),
         weight: Tensor | None = None,
-        progress: Progress = None,
+        progress: Progress | None = None,
     ) -> BackgroundFree:
         """As `BackgroundRemoval.remove`; neither direction nor weights are of any influence."""
         radii = sorted({radius for radius in self.radii if radius >= min(voxel_size)}, reverse=True)
@@ -284,7 +285,7 @@ class RegularizedSphericalMeans:
         voxel_size: Sequence[float],
         b0_direction: Sequence[float] = (0.0, 0.0, 1.0),
         weight: Tensor | None = None,
-        progress: Progress = None,
+        progress: Progress | None = None,
     ) -> BackgroundFree:
         """As `BackgroundRemoval.remove`; neither direction nor weights are of any influence."""
         box = Box(field.shape, [math.ceil(self.radius / edge) for edge in voxel_size])
@@ -320,7 +321,7 @@ class NoRemoval:
         voxel_size: Sequence[float],
         b0_direction: Sequence[float] = (0.0, 0.0, 1.0),
         weight: Tensor | None = None,
-        progress: Progress = None,
+        progress: Progress | None = None,
     ) -> BackgroundFree:
         """As `BackgroundRemoval.remove`."""
         return BackgroundFree(torch.where(mask, field - field[mask].mean(), 0), mask)

@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
-from fastqmri.core import AcquisitionError, DataError, ShapeError
+from fastqmri.core import AcquisitionError, DataError, Progress, ShapeError
 from fastqmri.core.units import GYROMAGNETIC_RATIO
 from fastqmri.estimators.susceptibility.filters import fast_length
 from fastqmri.physics.encoding import dipole_kernel, unit_direction
 from fastqmri.physics.encoding.dipole import Vector, padded
-
-Progress = Callable[[int, int], None]
 
 AXES = (-3, -2, -1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -19,6 +19,7 @@ from fastqmri.core import (
     Parameter,
     ParameterMaps,
     PlausibilityError,
+    Progress,
     ShapeError,
 )
 from fastqmri.core.units import GYROMAGNETIC_RATIO
@@ -49,8 +50,6 @@ _PHASE = Parameter(
     "unwrapped_phase", "rad", (-1000.0, 1000.0), (-10.0, 10.0), "phase of the earlier of the closest echoes"
 )
 
-Progress = Callable[[int, int], None] | None
-
 
 @final
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class SusceptibilityMapping:
     inversion: str = AUTO
     b0_direction: tuple[float, float, float] | None = None
     reference: Tensor | None = None
-    progress: Progress = None
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         low, high = _FIELD_STRENGTHS
