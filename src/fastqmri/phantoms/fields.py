@@ -29,29 +29,56 @@ def smooth_texture(
         length: standard deviation of the smoothing in voxels.
         generator: draws it.
     """
-    noise = torch.randn(voxels, dtype=torch.float64, generator=generator)
-    axes = tuple(range(len(voxels)))
-    spectrum = torch.fft.fftn(noise, dim=axes)
+    return smooth_textures(1, voxels, spread, length, generator=generator)[0]
+
+
+def smooth_textures(
+    count: int,
+    voxels: tuple[int, ...],
+    spread: float,
+    length: float,
+    *,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    """Factors (count, *voxels) round one, each as of `smooth_texture`."""
+    noise = torch.randn((count, *voxels), dtype=dtype, generator=generator)
+    axes = tuple(range(1, len(voxels) + 1))
+    spectrum = torch.fft.rfftn(noise, dim=axes)
     for axis, side in enumerate(voxels):
-        frequency = torch.fft.fftfreq(side, dtype=torch.float64)
-        window = torch.exp(-2 * (math.pi * length * frequency) ** 2)
+        transform = torch.fft.rfftfreq if axis == len(voxels) - 1 else torch.fft.fftfreq
+        window = torch.exp(-2 * (math.pi * length * transform(side, dtype=dtype)) ** 2)
         spectrum = spectrum * window.view(-1, *(1,) * (len(voxels) - axis - 1))
-    smooth = torch.fft.ifftn(spectrum, dim=axes).real
-    smooth = smooth - smooth.mean()
-    deviation = smooth.square().mean().sqrt().clamp_min(1e-30)
+    smooth = torch.fft.irfftn(spectrum, s=voxels, dim=axes)
+    smooth = smooth - smooth.mean(axes, keepdim=True)
+    deviation = smooth.square().mean(axes, keepdim=True).sqrt().clamp_min(1e-30)
     return 1 + spread * (smooth / deviation).clamp(-3, 3)
 
 
 def smooth_field(voxels: tuple[int, ...], low: float, high: float, *, generator: torch.Generator) -> Tensor:
     """A field (*voxels) from ``low`` to ``high``: random waves of less than a period over the field of view."""
-    position = coordinates(voxels)
-    value = torch.zeros(voxels, dtype=torch.float64)
-    for _ in range(4):
-        wave = 2 * torch.rand(len(voxels), dtype=torch.float64, generator=generator) - 1
-        phase = 2 * math.pi * torch.rand(1, dtype=torch.float64, generator=generator)
-        value = value + torch.cos(math.pi * torch.einsum("a,a...->...", wave, position) + phase)
-    span = (value.max() - value.min()).clamp_min(1e-30)
-    return low + (high - low) * (value - value.min()) / span
+    return smooth_fields(1, voxels, low, high, generator=generator)[0]
+
+
+def smooth_fields(
+    count: int,
+    voxels: tuple[int, ...],
+    low: float | Tensor,
+    high: float | Tensor,
+    *,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    """Fields (count, *voxels), each as of `smooth_field`; the limits may differ, (count, 1, …)."""
+    drawn = torch.rand((count, 4, len(voxels) + 1), dtype=torch.float64, generator=generator)
+    wave = (2 * drawn[..., :-1] - 1).to(dtype)
+    phase = (2 * math.pi * drawn[..., -1]).to(dtype)
+    angle = math.pi * torch.einsum("nwa,a...->nw...", wave, coordinates(voxels).to(dtype))
+    value = torch.cos(angle + phase.view(count, 4, *(1,) * len(voxels))).sum(1)
+    axes = tuple(range(1, len(voxels) + 1))
+    least = value.amin(axes, keepdim=True)
+    span = (value.amax(axes, keepdim=True) - least).clamp_min(1e-30)
+    return low + (high - low) * (value - least) / span
 
 
 def shares(fine: Tensor, tissues: int, parts: tuple[int, ...]) -> Tensor:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 
-def add_noise(signal: Tensor, noise: float, rician: bool, generator: torch.Generator) -> Tensor:
+def add_noise(signal: Tensor, noise: float | Tensor, rician: bool, generator: torch.Generator) -> Tensor:
     """Signal with white Gaussian noise in every channel.
 
     Args:
         signal: any shape; complex signals get noise in both channels.
-        noise: standard deviation of one real channel.
+        noise: standard deviation of one real channel, or several that broadcast against the signal.
         rician: take the magnitude of a real signal with complex noise.
         generator: draws it.
     """

@@ -13,7 +13,8 @@ from fastqmri.core import ShapeError, UnknownNameError
 from fastqmri.core.units import GYROMAGNETIC_RATIO
 from fastqmri.physics.signal import SignalModel
 
-_AMPLITUDES = ("M0", "S0", "PD")
+AMPLITUDES = ("M0", "S0", "PD")
+"""Names of the parameter that a signal is proportional to."""
 _ASSUMED = {
     "inversion_factor": 2.0,
     "inversion_efficiency": 1.0,
@@ -83,7 +84,7 @@ class Phantom:
         Raises:
             UnknownNameError: the model has a parameter that the phantom doesn't.
         """
-        return self._parameters(model, self.maps, self.mask)
+        return parameters_of(model, self.maps, self.mask)
 
     def known(self, model: SignalModel) -> dict[str, Tensor]:
         """Maps of the model's parameters that are measured elsewhere, as a measurement of this object holds them."""
@@ -108,29 +109,42 @@ class Phantom:
                 mean = means[name][here]
                 maps[name] = torch.where(mean == 0, value[tissue], maps[name] * value[tissue] / mean)
             maps["M0"] = maps["M0"] * fraction[here]
-            part = model.forward(self._parameters(model, maps, torch.ones_like(here[here])))
+            part = model.forward(parameters_of(model, maps, torch.ones_like(here[here])))
             if total is None:
                 total = torch.zeros(len(part), *self.voxels, dtype=part.dtype)
             total[:, here] += part
         assert total is not None
         return total
 
-    def _parameters(self, model: SignalModel, maps: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        rows = []
-        for parameter in model.parameters:
-            value = _value(parameter.name, maps, model)
-            if value is None and parameter.nominal is not None:
-                value = torch.full(mask.shape, parameter.nominal, dtype=torch.float64)
-            if value is None:
-                raise UnknownNameError(
-                    f"parameter {parameter.name} of {type(model).__name__}",
-                    f"this phantom has {', '.join(maps)} only.",
-                    "Choose another model, or give the phantom this property.",
-                )
-            if parameter.name not in _AMPLITUDES and bool(mask.any()):
-                value = torch.where(mask, value, value[mask].mean())
-            rows.append(value * mask if parameter.name in _AMPLITUDES else value)
-        return torch.stack(rows)
+
+def parameters_of(model: SignalModel, maps: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+    """x (parameter, *voxels) of a model from maps of tissue, as `Phantom.parameters` has it.
+
+    Args:
+        model: whose parameters.
+        maps: property -> (*voxels), of one precision; the voxels of several objects may be stacked.
+        mask: (*voxels) bool, the object.
+
+    Raises:
+        UnknownNameError: the model has a parameter that the maps don't tell.
+    """
+    rows = []
+    inside = mask.sum().clamp_min(1)
+    for parameter in model.parameters:
+        value = _value(parameter.name, maps, model)
+        if value is None and parameter.nominal is not None:
+            value = torch.full_like(maps["M0"], parameter.nominal)
+        if value is None:
+            raise UnknownNameError(
+                f"parameter {parameter.name} of {type(model).__name__}",
+                f"this phantom has {', '.join(maps)} only.",
+                "Choose another model, or give the phantom this property.",
+            )
+        if parameter.name in AMPLITUDES:
+            rows.append(value * mask)
+        else:
+            rows.append(torch.where(mask, value, (value * mask).sum() / inside))
+    return torch.stack(rows)
 
 
 def tissue_means(fractions: Tensor, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -154,7 +168,7 @@ def _value(name: str, maps: Mapping[str, Tensor], model: SignalModel) -> Tensor 
     """Map of a parameter, straight or by way of another one; None where the phantom can't tell."""
     if name in maps:
         return maps[name]
-    if name in _AMPLITUDES:
+    if name in AMPLITUDES:
         return maps["M0"]
     if name == "T2f" and "T2" in maps:
         return maps["T2"]

@@ -18,6 +18,14 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
 SUBJECTS = tuple(name for part in SPLITS.values() for name in part)
 
 
+ELLIPSE_SEEDS: Mapping[str, range] = {
+    "training": range(1_000_000, 2**62),
+    "tuning": range(100, 200),
+    "held-out": range(1000, 1_000_000),
+}
+"""Part -> seeds of the random objects that belong to it."""
+
+
 def split_of(subject: str) -> str:
     """The part a subject belongs to.
 

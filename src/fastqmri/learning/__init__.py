@@ -1,0 +1,1 @@
+"""Learning: draws to train on, networks, losses, training."""
