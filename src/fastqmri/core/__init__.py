@@ -22,6 +22,7 @@ from fastqmri.core.errors import (
     SidecarError,
     UnitError,
     UnknownNameError,
+    ValidityError,
 )
 from fastqmri.core.estimator import Estimator, Progress
 from fastqmri.core.field_mapping import ActualFlipAngle, DoubleAngle
@@ -79,6 +80,7 @@ __all__ = [
     "SidecarError",
     "UnitError",
     "UnknownNameError",
+    "ValidityError",
     "VariableFlipAngle",
     "WeightedGradientEcho",
     "ZSpectrum",

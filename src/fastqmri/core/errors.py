@@ -46,6 +46,12 @@ class AcquisitionError(FastqmriError):
     code = "FQ103"
 
 
+class ValidityError(FastqmriError):
+    """A measurement that a network was not trained for."""
+
+    code = "FQ104"
+
+
 class ShapeError(FastqmriError):
     """Arrays whose shapes or affines do not belong together."""
 

@@ -1,1 +1,1 @@
-"""Learning: draws to train on, networks, losses, training."""
+"""What networks need: draws of tissue and signals, networks, losses, training, weights, and checks at run time."""

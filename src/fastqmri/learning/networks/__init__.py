@@ -1,0 +1,1 @@
+"""Networks, each general in its channels and sizes."""

@@ -1,0 +1,184 @@
+"""What a network may be used for, and whether a measurement is that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from fastqmri.core import Acquisition, Measurement, ValidityError
+
+Range = tuple[float, float]
+
+
+class Validity(BaseModel):
+    """Protocol, tissue and data that a network was trained for.
+
+    Ranges that are None do not matter to the network.
+
+    Attributes:
+        acquisition: class under ``class``, and its fields; None where a network is told the protocol.
+        tolerance: relative difference of a number of the protocol up to which it counts as the same.
+        near: relative difference up to which maps are made, with a warning.
+        tissue: parameter -> range that was trained, in the parameter's unit.
+        snr: mean signal of the brightest contrast over the noise.
+        acceleration: all samples over those measured.
+        matrix: voxels along a side.
+        coils: number of receive coils.
+        voxel_size: edge of a voxel in mm.
+        field_strength: T.
+        known: known map -> range (``B1``, fraction of nominal).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    acquisition: dict[str, Any] | None = None
+    tolerance: float = 0.01
+    near: float = 0.05
+    tissue: dict[str, Range] = {}
+    snr: Range | None = None
+    acceleration: Range | None = None
+    matrix: Range | None = None
+    coils: Range | None = None
+    voxel_size: Range | None = None
+    field_strength: Range | None = None
+    known: dict[str, Range] = {}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a measurement relates to a card.
+
+    Attributes:
+        warnings: what lies a little outside.
+        refusals: what lies so far outside that the network's maps would mean nothing.
+    """
+
+    warnings: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+
+    def __add__(self, other: Judgement) -> Judgement:
+        return Judgement(self.warnings + other.warnings, self.refusals + other.refusals)
+
+
+_HARMLESS = {("snr", "above"), ("acceleration", "below")}
+"""Easier than anything trained: maps may be less good than they could be, but not wrong."""
+_FAR = 0.25
+"""Beyond a range by more than this share of its end, a number is far outside."""
+_UNITS = {"voxel_size": " mm", "field_strength": " T"}
+
+
+def described(acquisition: Acquisition) -> dict[str, Any]:
+    """An acquisition as a card holds it."""
+    return {"class": type(acquisition).__name__, **acquisition.model_dump(mode="json")}
+
+
+def judge(validity: Validity, measurement: Measurement, **numbers: float | None) -> Judgement:
+    """Hold a measurement against what a network was trained for.
+
+    Args:
+        validity: of its card.
+        measurement: to be mapped.
+        **numbers: what the caller knows of ``snr``, ``acceleration``, ``coils``, ``voxel_size``, ``field_strength``;
+            the matrix is read off the measurement. What is None or left out is not judged.
+    """
+    found = Judgement()
+    if validity.acquisition is not None:
+        found += _protocol(validity, measurement.acquisition)
+    sides = [float(side) for side in measurement.voxels if side > 1]
+    for name, value in [*(("matrix", side) for side in sides), *numbers.items()]:
+        found += in_range(name, value, getattr(validity, name))
+    for name, limits in validity.known.items():
+        if name in measurement.known:
+            known = measurement.known[name]
+            inside = known if measurement.mask is None else known[measurement.mask]
+            found += in_range(f"median {name}", float(inside.double().nanmedian()), limits)
+    return found
+
+
+def in_range(name: str, value: float | None, limits: Range | None) -> Judgement:
+    """Whether a number lies in a range, a little outside, or far outside."""
+    if value is None or limits is None or not math.isfinite(value):
+        return Judgement()
+    low, high = limits
+    if low <= value <= high:
+        return Judgement()
+    side, end = ("below", low) if value < low else ("above", high)
+    unit = _UNITS.get(name, "")
+    text = f"{name.replace('_', ' ')} {value:.4g}{unit} lies {side} the trained range, {low:.4g} to {high:.4g}{unit}"
+    far = abs(value - end) > _FAR * max(abs(end), 1e-12)
+    return (
+        Judgement(refusals=(text,)) if far and (name, side) not in _HARMLESS else Judgement(warnings=(text,))
+    )
+
+
+def refuse_outside(name: str, judgement: Judgement, classical: str) -> tuple[str, ...]:
+    """The warnings of a judgement, as notes for the maps.
+
+    Args:
+        name: of the network.
+        judgement: of the measurement.
+        classical: what to use instead, as the user asks for it.
+
+    Raises:
+        ValidityError: the measurement lies outside.
+    """
+    if judgement.refusals:
+        raise ValidityError(
+            f"{name} for a measurement it was not trained for: {'; '.join(judgement.refusals)}",
+            "a network's maps of such data look as good as any, and mean nothing.",
+            f"Use {classical}, or train the method for this protocol (fastqmri train).",
+        )
+    return tuple(f"{name}, near the edge of its card: {text}." for text in judgement.warnings)
+
+
+def _protocol(validity: Validity, acquisition: Acquisition) -> Judgement:
+    trained, given = dict(validity.acquisition or {}), described(acquisition)
+    kind = trained.pop("class")
+    if kind != given.pop("class"):
+        return Judgement(refusals=(f"the acquisition is {type(acquisition).__name__}, trained was {kind}",))
+    worst = 0.0
+    places = []
+    for name, a, b in _pairs(trained, given):
+        if isinstance(a, str) or a is None or b is None or isinstance(b, str):
+            difference = 0.0 if a == b else math.inf
+        else:
+            difference = abs(float(a) - float(b)) / max(abs(float(a)), 1e-12) if a != b else 0.0
+        if difference > validity.tolerance:
+            places.append(f"{name} {_text(b)} (trained: {_text(a)})")
+            worst = max(worst, difference)
+    if not places:
+        return Judgement()
+    text = f"{places[0]}{f' and {len(places) - 1} more' if len(places) > 1 else ''}"
+    return Judgement(refusals=(text,)) if worst > validity.near else Judgement(warnings=(text,))
+
+
+def _pairs(trained: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Numbers and words of both, side by side; lists of different length as one difference."""
+    for name in dict.fromkeys((*trained, *given)):
+        a, b = trained.get(name), given.get(name)
+        if isinstance(a, Sequence) and isinstance(b, Sequence) and not isinstance(a, str):
+            if len(a) != len(b):
+                yield f"number of values of {name}", str(len(a)), str(len(b))
+                continue
+            yield from _elements(name, a, b)
+        else:
+            yield name, a, b
+
+
+def _elements(name: str, a: Sequence[Any], b: Sequence[Any]) -> Iterator[tuple[str, Any, Any]]:
+    # against the largest, so that a zero or a tiny entry does not make any difference infinite
+    numbers = [x for x in a if isinstance(x, (int, float))]
+    floor = 0.1 * max((abs(x) for x in numbers), default=0.0)
+    for i, (x, y) in enumerate(zip(a, b, strict=True), 1):
+        if isinstance(x, (int, float)) and isinstance(y, (int, float)) and abs(x) < floor:
+            yield f"{name} {i}", x + floor, y + floor
+        else:
+            yield f"{name} {i}", x, y
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

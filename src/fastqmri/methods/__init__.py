@@ -1,0 +1,1 @@
+"""Published learned methods, a file each."""
