@@ -1,5 +1,6 @@
 """E: coils, Fourier transforms, sampling, off-resonance, as operators with their adjoints."""
 
+from fastqmri.physics.encoding.batched import BatchedEncoding
 from fastqmri.physics.encoding.cartesian import CartesianEncoding, Sampling
 from fastqmri.physics.encoding.coils import Sensitivities, synthetic_sensitivities
 from fastqmri.physics.encoding.density import fixed_point_density, radial_density, voronoi_density
@@ -15,7 +16,12 @@ from fastqmri.physics.encoding.fourier import Fourier
 from fastqmri.physics.encoding.nufft import NonUniformFourier
 from fastqmri.physics.encoding.off_resonance import OffResonance
 from fastqmri.physics.encoding.operator import AdjointAsBackward, Identity, LinearOperator, Zero, stack
-from fastqmri.physics.encoding.sampling import poisson_disc, regular_lines, variable_density_lines
+from fastqmri.physics.encoding.sampling import (
+    line_density,
+    poisson_disc,
+    regular_lines,
+    variable_density_lines,
+)
 from fastqmri.physics.encoding.sparsity import FiniteDifferences, Wavelets
 from fastqmri.physics.encoding.subspace import TemporalSubspace
 from fastqmri.physics.encoding.subspace_gram import SubspaceGram, subspace_gram
@@ -25,6 +31,7 @@ from fastqmri.physics.encoding.trajectories import golden_radial, golden_radial_
 __all__ = [
     "COMPONENTS",
     "AdjointAsBackward",
+    "BatchedEncoding",
     "CartesianEncoding",
     "Dipole",
     "FiniteDifferences",
@@ -46,6 +53,7 @@ __all__ = [
     "fixed_point_density",
     "golden_radial",
     "golden_radial_3d",
+    "line_density",
     "poisson_disc",
     "radial_density",
     "regular_lines",

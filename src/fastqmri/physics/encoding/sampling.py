@@ -9,6 +9,41 @@ from torch import Tensor
 from fastqmri.core import PlausibilityError
 
 
+def line_density(
+    lines: int, acceleration: float, *, centre: int | None = None, decay: float = 3.0
+) -> tuple[Tensor, Tensor, int]:
+    """What `variable_density_lines` draws from.
+
+    Args:
+        lines: of the full matrix.
+        acceleration: R.
+        centre: fully sampled lines in the middle; 5 % of all but at least 4 if None.
+        decay: how fast the density falls.
+
+    Returns:
+        Which lines are central, (line) bool; the density of the others, (line) float64, zero for central ones; and the
+        number of lines to measure, central ones included.
+
+    Raises:
+        PlausibilityError: fewer lines than the centre has, or an acceleration below 1.
+    """
+    middle = max(4, round(0.05 * lines)) if centre is None else centre
+    count = round(lines / acceleration) if acceleration > 0 else 0
+    if acceleration < 1 or count < max(middle, 1):
+        raise PlausibilityError(
+            f"acceleration {acceleration:g} with {middle} central of {lines} lines",
+            "R is at least 1, and lines / R must leave room for the centre.",
+            "Choose a smaller acceleration or a smaller centre.",
+        )
+    begin = lines // 2 - middle // 2
+    central = torch.zeros(lines, dtype=torch.bool)
+    central[begin : begin + middle] = True
+    distance = (torch.arange(lines, dtype=torch.float64) - lines // 2).abs() / (lines / 2)
+    density = (1 - distance).clamp_min(0) ** decay + 0.02
+    density[central] = 0
+    return central, density, count
+
+
 def variable_density_lines(
     lines: int,
     contrasts: int,
@@ -34,20 +69,8 @@ def variable_density_lines(
     Raises:
         PlausibilityError: fewer lines than the centre has, or an acceleration below 1.
     """
-    middle = max(4, round(0.05 * lines)) if centre is None else centre
-    count = round(lines / acceleration) if acceleration > 0 else 0
-    if acceleration < 1 or count < max(middle, 1):
-        raise PlausibilityError(
-            f"acceleration {acceleration:g} with {middle} central of {lines} lines",
-            "R is at least 1, and lines / R must leave room for the centre.",
-            "Choose a smaller acceleration or a smaller centre.",
-        )
-    begin = lines // 2 - middle // 2
-    central = torch.zeros(lines, dtype=torch.bool)
-    central[begin : begin + middle] = True
-    distance = (torch.arange(lines, dtype=torch.float64) - lines // 2).abs() / (lines / 2)
-    density = (1 - distance).clamp_min(0) ** decay + 0.02
-    density[central] = 0
+    central, density, count = line_density(lines, acceleration, centre=centre, decay=decay)
+    middle = int(central.sum())
     mask = central.repeat(contrasts, 1)
     if count > middle:
         for row in mask:
