@@ -185,7 +185,7 @@ class KSpaceDraws:
             known = {p.name: x[i] for i, p in enumerate(self.model.parameters) if p.nominal is not None}
             drawn = self.imperfections.draw((contrasts, count, *voxels), generator)
             scene = self.imperfections.apply(drawn, Scene(self.model, x, known))
-            images = scene.signals().movedim(1, 0)
+            images = scene.signals().movedim(1, 0).contiguous()
             sensitivities = self.coils.draw(count, generator)
             if self.smooth_phase:
                 size = self.smooth_phase * torch.rand((count, *(1,) * len(voxels)), generator=generator)
@@ -196,9 +196,9 @@ class KSpaceDraws:
             inside = objects.mask.flatten(1)
             level = (images[:, 0].abs().flatten(1) * inside).sum(1) / inside.sum(1).clamp_min(1)
             noise = level / snr
-            kspace = BatchedEncoding(sensitivities, sampling)(images)
+            kspace = BatchedEncoding(sensitivities, sampling)(images).contiguous()
             if bool((noise > 0).any()):
-                kspace = kspace + _white(kspace, noise, sampling, generator)
+                _add_white(kspace, noise, sampling, generator)
         return KSpaceBatch(
             kspace=kspace,
             sensitivities=sensitivities,
@@ -212,9 +212,14 @@ class KSpaceDraws:
         )
 
 
-def _white(kspace: Tensor, noise: Tensor, sampling: Tensor, generator: torch.Generator) -> Tensor:
-    """Complex noise where k-space was sampled."""
-    white = torch.randn(kspace.shape, dtype=kspace.dtype, generator=generator)
+def _add_white(kspace: Tensor, noise: Tensor, sampling: Tensor, generator: torch.Generator) -> None:
+    """Complex noise, in place, where k-space was sampled."""
+    measured = sampling.expand(-1, -1, *kspace.shape[3:])
+    places = measured.flatten().nonzero()[:, 0]  # of one coil: all coils measure the same samples
+    coils, size = kspace.shape[2], kspace[0, 0, 0].numel()
+    white = torch.randn((len(places), coils), dtype=kspace.dtype, generator=generator)
     # a complex normal number has half its variance in each channel
-    size = (2**0.5 * noise).view(-1, *(1,) * (sampling.ndim - 1)) * sampling
-    return white * size[:, :, None]
+    white *= (2**0.5 * noise)[places // (measured[0].numel())][:, None]
+    first = places // size * (coils * size) + places % size
+    index = first[:, None] + torch.arange(coils) * size
+    kspace.view(-1).index_add_(0, index.flatten(), white.flatten())
