@@ -125,8 +125,7 @@ def _general(
     lower, upper = _bounds(model, start)
 
     def evaluate(x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
-        signal, jacobian = model.evaluate(model.complete(x, {k: v[active] for k, v in known.items()}))
-        return signal, jacobian[:, free]
+        return model.evaluate_estimated(model.complete(x, {k: v[active] for k, v in known.items()}))
 
     return levenberg_marquardt(evaluate, data, start, lower, upper, weights=weights, iterations=iterations)
 

@@ -323,8 +323,7 @@ def _refined(
     lower, upper = (bound[free] for bound in model.bounds(model.complete(start.x, known)))
 
     def evaluate(x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
-        signal, jacobian = model.evaluate(model.complete(x, {k: v[active] for k, v in known.items()}))
-        return signal, jacobian[:, free]
+        return model.evaluate_estimated(model.complete(x, {k: v[active] for k, v in known.items()}))
 
     wide = data.to(torch.complex128 if data.is_complex() else torch.float64)
     return levenberg_marquardt(

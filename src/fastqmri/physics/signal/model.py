@@ -124,6 +124,11 @@ class SignalModel(nn.Module, ABC):
         """Signal and Jacobian together; models override it where they share work."""
         return self.forward(x), self.jacobian(x)
 
+    def evaluate_estimated(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Signal, and its derivatives by the estimated parameters only, (contrast, estimated, *voxels)."""
+        signal, jacobian = self.evaluate(x)
+        return signal, jacobian[:, list(self.estimated)]
+
     def separable(self) -> Separable | None:
         """The model as a separable one, where it is."""
         return None

@@ -145,6 +145,10 @@ class FingerprintingSignal(SignalModel):
             by_row[len(rows) - 1] = 1j * signal
         return signal, torch.stack([by_row[i] for i in wanted], 1)
 
+    def evaluate_estimated(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Signal and its derivatives by what a fit estimates: B1 and efficiency cost nothing."""
+        return self.tissue_derivatives(x, tuple(self.parameters[i].name for i in self.estimated))
+
     def with_schedule(self, **values: Tensor) -> FingerprintingSignal:
         """The same model with fields of its schedule given as tensors that carry gradients.
 
