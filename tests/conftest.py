@@ -70,3 +70,26 @@ def _one_thread_per_worker() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def decay_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the trained weights of the learned method ``decay`` of `recipes`."""
+    from recipes import Decay, DecaySlow, train_decay
+
+    folder = tmp_path_factory.mktemp("weights")
+    train_decay(folder, Decay(), DecaySlow())
+    return folder
+
+
+@pytest.fixture
+def decay(decay_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The learned method ``decay`` among the package's; the folder, a copy, that holds its weights."""
+    from fastqmri.methods import METHODS
+    from recipes import DECAY
+
+    folder = tmp_path / "own-weights"
+    shutil.copytree(decay_weights, folder)
+    monkeypatch.setitem(METHODS, "decay", DECAY)
+    monkeypatch.setenv("FASTQMRI_WEIGHTS", str(folder))
+    return folder

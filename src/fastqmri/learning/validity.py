@@ -20,7 +20,7 @@ class Validity(BaseModel):
     Ranges that are None do not matter to the network.
 
     Attributes:
-        acquisition: class under ``class``, and its fields; None where a network is told the protocol.
+        acquisition: class under ``class``, and the fields that matter; None where the network is told the protocol.
         tolerance: relative difference of a number of the protocol up to which it counts as the same.
         near: relative difference up to which maps are made, with a warning.
         tissue: parameter -> range that was trained, in the parameter's unit.
@@ -68,12 +68,19 @@ _HARMLESS = {("snr", "above"), ("acceleration", "below")}
 """Easier than anything trained: maps may be less good than they could be, but not wrong."""
 _FAR = 0.25
 """Beyond a range by more than this share of its end, a number is far outside."""
+_MOST_WORDS = 8
 _UNITS = {"voxel_size": " mm", "field_strength": " T"}
 
 
-def described(acquisition: Acquisition) -> dict[str, Any]:
-    """An acquisition as a card holds it."""
-    return {"class": type(acquisition).__name__, **acquisition.model_dump(mode="json")}
+def described(acquisition: Acquisition, without: Sequence[str] = ()) -> dict[str, Any]:
+    """An acquisition as a card holds it.
+
+    Args:
+        acquisition: that a network is trained for.
+        without: fields that do not matter to the network.
+    """
+    fields = acquisition.model_dump(mode="json", exclude=set(without))
+    return {"class": type(acquisition).__name__, **fields}
 
 
 def judge(validity: Validity, measurement: Measurement, **numbers: float | None) -> Judgement:
@@ -85,9 +92,7 @@ def judge(validity: Validity, measurement: Measurement, **numbers: float | None)
         **numbers: what the caller knows of ``snr``, ``acceleration``, ``coils``, ``voxel_size``, ``field_strength``;
             the matrix is read off the measurement. What is None or left out is not judged.
     """
-    found = Judgement()
-    if validity.acquisition is not None:
-        found += _protocol(validity, measurement.acquisition)
+    found = judge_protocol(validity, measurement.acquisition)
     sides = [float(side) for side in measurement.voxels if side > 1]
     for name, value in [*(("matrix", side) for side in sides), *numbers.items()]:
         found += in_range(name, value, getattr(validity, name))
@@ -135,8 +140,11 @@ def refuse_outside(name: str, judgement: Judgement, classical: str) -> tuple[str
     return tuple(f"{name}, near the edge of its card: {text}." for text in judgement.warnings)
 
 
-def _protocol(validity: Validity, acquisition: Acquisition) -> Judgement:
-    trained, given = dict(validity.acquisition or {}), described(acquisition)
+def judge_protocol(validity: Validity, acquisition: Acquisition) -> Judgement:
+    """Hold an acquisition against the one that a network was trained for; all pass where it is told the protocol."""
+    if validity.acquisition is None:
+        return Judgement()
+    trained, given = dict(validity.acquisition), described(acquisition)
     kind = trained.pop("class")
     if kind != given.pop("class"):
         return Judgement(refusals=(f"the acquisition is {type(acquisition).__name__}, trained was {kind}",))
@@ -156,10 +164,27 @@ def _protocol(validity: Validity, acquisition: Acquisition) -> Judgement:
     return Judgement(refusals=(text,)) if worst > validity.near else Judgement(warnings=(text,))
 
 
+def protocol_text(validity: Validity) -> str:
+    """The trained acquisition in a few words: its class, and each field or how many values it has."""
+    if validity.acquisition is None:
+        return "any protocol"
+    words = []
+    for name, value in validity.acquisition.items():
+        if name == "class" or value is None:
+            continue
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            many = len(value) > _MOST_WORDS or not all(isinstance(x, (int, float)) for x in value)
+            shown = f"{len(value)} values" if many else ", ".join(_text(float(x)) for x in value)
+        else:
+            shown = _text(value)
+        words.append(f"{name.replace('_', ' ')} {shown}")
+    return f"{validity.acquisition['class']}: {'; '.join(words)}"
+
+
 def _pairs(trained: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Numbers and words of both, side by side; lists of different length as one difference."""
-    for name in dict.fromkeys((*trained, *given)):
-        a, b = trained.get(name), given.get(name)
+    for name, a in trained.items():
+        b = given.get(name)
         if isinstance(a, Sequence) and isinstance(b, Sequence) and not isinstance(a, str):
             if len(a) != len(b):
                 yield f"number of values of {name}", str(len(a)), str(len(b))
