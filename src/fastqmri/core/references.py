@@ -1056,6 +1056,60 @@ REFERENCES: dict[str, str] = {
   year    = {2023},
   doi     = {10.1109/MSP.2023.3236483}
 }""",
+    "ronneberger2015": """\
+@inproceedings{ronneberger2015,
+  author    = {Ronneberger, Olaf and Fischer, Philipp and Brox, Thomas},
+  title     = {{U-Net}: Convolutional networks for biomedical image segmentation},
+  booktitle = {Medical Image Computing and Computer-Assisted Intervention},
+  pages     = {234--241},
+  year      = {2015},
+  doi       = {10.1007/978-3-319-24574-4_28}
+}""",
+    "liu2019": """\
+@article{liu2019,
+  author  = {Liu, Fang and Feng, Li and Kijowski, Richard},
+  title   = {{MANTIS}: Model-Augmented Neural neTwork with Incoherent k-space Sampling for efficient {MR}
+             parameter mapping},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {82},
+  number  = {1},
+  pages   = {174--188},
+  year    = {2019},
+  doi     = {10.1002/mrm.27707}
+}""",
+    "liu2021": """\
+@article{liu2021,
+  author  = {Liu, Fang and Kijowski, Richard and El Fakhri, Georges and Feng, Li},
+  title   = {Magnetic resonance parameter mapping using model-guided self-supervised deep learning},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {85},
+  number  = {6},
+  pages   = {3211--3226},
+  year    = {2021},
+  doi     = {10.1002/mrm.28659}
+}""",
+    "yaman2020": """\
+@article{yaman2020,
+  author  = {Yaman, Burhaneddin and Hosseini, Seyed Amir Hossein and Moeller, Steen and Ellermann, Jutta and
+             U{\\u{g}}urbil, K{\\^a}mil and Ak{\\c{c}}akaya, Mehmet},
+  title   = {Self-supervised learning of physics-guided reconstruction neural networks without fully sampled
+             reference data},
+  journal = {Magnetic Resonance in Medicine},
+  volume  = {84},
+  number  = {6},
+  pages   = {3172--3191},
+  year    = {2020},
+  doi     = {10.1002/mrm.28378}
+}""",
+    "he2016": """\
+@inproceedings{he2016,
+  author    = {He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian},
+  title     = {Deep residual learning for image recognition},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  pages     = {770--778},
+  year      = {2016},
+  doi       = {10.1109/CVPR.2016.90}
+}""",
     "abdulrahman2007": """\
 @article{abdulrahman2007,
   author  = {Abdul-Rahman, Hussein S. and Gdeisat, Munther A. and Burton, David R. and Lalor, Michael J. and
