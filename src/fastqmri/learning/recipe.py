@@ -39,11 +39,11 @@ class TrainingSettings(BaseModel):
     batch: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
     schedule: Literal["cosine", "constant"] = "cosine"
-    warm_up: float = Field(0.05, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
-    clip: float | None = Field(1.0, gt=0)
-    validate_every: int = Field(250, gt=0)
-    patience: int | None = Field(None, gt=0)
+    warm_up: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip: float | None = Field(default=1.0, gt=0)
+    validate_every: int = Field(default=250, gt=0)
+    patience: int | None = Field(default=None, gt=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
