@@ -1,0 +1,251 @@
+"""A network that maps k-space, as an estimator: card, network, refinement on the scan itself, flags."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fastqmri.core import DataError, Flag, Measurement, ParameterMaps, Progress
+from fastqmri.estimators.judgement import (
+    LEAST_PEAK_SNR,
+    MISFIT_FACTOR,
+    MISFIT_SHARE,
+    flagged,
+    outputs_of,
+)
+from fastqmri.estimators.reconstruction.images import encoding_of
+from fastqmri.estimators.reconstruction.noise import kspace_noise
+from fastqmri.learning.cards import Card
+from fastqmri.learning.kspace_draws import KSpaceDraw, divided, encoded
+from fastqmri.learning.kspace_features import FeatureMaker
+from fastqmri.learning.networks.map_correction import MapCorrection, residual, synthesised, variation
+from fastqmri.learning.validity import judge, refuse_outside
+from fastqmri.physics.encoding import CartesianEncoding
+from fastqmri.physics.signal import SignalModel
+
+_CHECK_EVERY = 10
+_PATIENCE = 5
+"""Checks without a new best after which refinement stops."""
+
+
+@dataclass(frozen=True)
+class KSpaceMaps:
+    """Maps by a `MapCorrection`. An `Estimator`.
+
+    With ``steps``, the network's weights are first refined on the scan itself: k-space consistency with total
+    variation, no labels, early stopping on held-out samples that take no part. Weights and not maps are moved, because
+    a convolutional network changes all places alike and therefore follows noise later than maps of free voxels do.
+
+    Source: Liu 2021 (RELAX), Eq. 12 of Zhu 2023; held-out samples after Yaman 2020.
+
+    Attributes:
+        network: trained.
+        maker: of its features.
+        card: of its weights.
+        knee: of the second parameter's total variation, see `variation`.
+        steps: of refinement, at most; 0 for the network as it is.
+        learning_rate: of the refinement (Adam).
+        tv: weight of the total variation, times the noise over the images' unit; of the relative data term.
+        held_out: share of the samples, besides the middle of k-space, that decide when to stop.
+        seed: of the held-out samples.
+        progress: called with (step, steps).
+    """
+
+    network: MapCorrection
+    maker: FeatureMaker
+    card: Card
+    knee: float
+    steps: int = 0
+    learning_rate: float = 3e-4
+    tv: float = 1.0
+    held_out: float = 0.1
+    seed: int = 0
+    progress: Progress | None = None
+
+    def estimate(self, measurement: Measurement) -> ParameterMaps:
+        """Estimate the parameters of every voxel inside the mask.
+
+        Raises:
+            AcquisitionError: the measurement was not made with this network's acquisition.
+            DataError: images, k-space off the grid, or with NaN or infinite samples.
+            ValidityError: a measurement outside the card.
+        """
+        scan, notes = self._admitted(measurement)
+        network = self.network
+        if self.steps:
+            network, taken, before, after = self._refined(scan)
+            notes = (
+                *notes,
+                f"{taken} steps of refinement on the scan itself; residual of held-out samples {100 * before:.2f} -> "
+                f"{100 * after:.2f} %.",
+            )
+        with torch.no_grad():
+            features = self.maker(scan)
+            amplitude, value = network(features)
+            images = synthesised(self.maker.model, amplitude, value, features, scan.known)[0]
+            scaled = amplitude[0].abs() * features.scale[0]
+        return self._maps(measurement, scan, scaled, value[0], images, notes)
+
+    def _admitted(self, measurement: Measurement) -> tuple[KSpaceDraw, tuple[str, ...]]:
+        encoding = encoding_of(measurement)
+        model = self.maker.model
+        if not isinstance(encoding, CartesianEncoding) or encoding.sensitivities.ndim != 3:
+            raise DataError(
+                f"k-space of a {type(encoding).__name__}",
+                f"{self.card.name} maps Cartesian slices with coil maps that all contrasts share.",
+                f"Use {self.card.classical}.",
+            )
+        if not bool(torch.isfinite(torch.view_as_real(measurement.data)).all()):
+            raise DataError(
+                "k-space with NaN or infinite samples",
+                "one of them spoils every voxel.",
+                "Set such samples to zero and leave them out of the sampling mask.",
+            )
+        contrasts = model.acquisition.contrasts
+        mask = encoding.mask.expand(contrasts, *encoding.mask.shape[1:])
+        noise = max(kspace_noise(measurement), 1e-12)
+        rate = 1 / float(mask.float().mean())
+        first = encoding.zero_filled(measurement.data).abs().amax(0)
+        strength = float((first if measurement.mask is None else first[measurement.mask]).mean())
+        judgement = judge(
+            self.card.validity,
+            measurement,
+            snr=strength / noise,
+            acceleration=rate,
+            coils=float(len(encoding.sensitivities)),
+        )
+        notes = refuse_outside(self.card.name, judgement, self.card.classical)
+        known = {}
+        for parameter in model.parameters[2:]:
+            given = measurement.known.get(parameter.name)
+            filled = (
+                torch.full(measurement.voxels, parameter.nominal or 0.0)
+                if given is None
+                else torch.where(
+                    torch.isfinite(given) & (given > parameter.bounds[0]) & (given < parameter.bounds[1]),
+                    given,
+                    parameter.nominal or 0.0,
+                ).float()
+            )
+            known[parameter.name] = filled[None]
+        return KSpaceDraw(
+            (measurement.data * mask[:, None]).to(torch.complex64)[None],
+            encoding.sensitivities.to(torch.complex64)[None],
+            mask[None],
+            torch.tensor([noise], dtype=torch.float32),
+            torch.tensor([rate], dtype=torch.float32),
+            known,
+        ), notes
+
+    def _refined(self, scan: KSpaceDraw) -> tuple[MapCorrection, int, float, float]:
+        """The network after refinement, steps taken, and the relative residual of held-out samples before and after."""
+        generator = torch.Generator().manual_seed(self.seed)
+        network = copy.deepcopy(self.network).requires_grad_(True)
+        stays = divided(scan.mask, self.held_out, generator)
+        out = scan.mask & ~stays
+        seen = scan.kept(stays)
+        features = self.maker(seen)
+        power = float(seen.samples.abs().square().sum())
+        missed = scan.samples * out[:, :, None]
+        missed_power = max(float(missed.abs().square().sum()), 1e-30)
+        optimiser = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
+        weight = self.tv * float(features.noise[0])
+
+        def held_out_residual() -> float:
+            with torch.no_grad():
+                difference, _, _ = residual(network, self.maker, scan, features)
+                return float((difference * out[:, :, None]).abs().square().sum() / missed_power) ** 0.5
+
+        first = best = held_out_residual()
+        kept = copy.deepcopy(network.state_dict())
+        stale = taken = 0
+        for step in range(self.steps):
+            difference, amplitude, value = residual(network, self.maker, seen, features)
+            loss = difference.abs().square().sum() / power
+            if weight:
+                loss = loss + weight * variation(amplitude, value, self.knee).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if (step + 1) % _CHECK_EVERY == 0 or step + 1 == self.steps:
+                now = held_out_residual()
+                stale += 1
+                if now < best:
+                    best, kept, stale, taken = now, copy.deepcopy(network.state_dict()), 0, step + 1
+                if stale >= _PATIENCE:
+                    break
+            if self.progress:
+                self.progress(step + 1, self.steps)
+        network.load_state_dict(kept)
+        return network.requires_grad_(False), taken, first, best
+
+    def _maps(
+        self,
+        measurement: Measurement,
+        scan: KSpaceDraw,
+        amplitude: Tensor,
+        value: Tensor,
+        images: Tensor,
+        notes: tuple[str, ...],
+    ) -> ParameterMaps:
+        model, noise = self.maker.model, float(scan.noise[0])
+        voxels = measurement.voxels
+        rows = torch.stack([amplitude, value])
+        known = {name: v[0] for name, v in scan.known.items()}
+        x = torch.stack([*rows, *known.values()]).flatten(1)
+        derived = model.derive(x)
+        outputs = outputs_of(model)
+        name = outputs[1].name
+        share = self.card.expected_error.get(name, torch.nan)
+        deviations = [share * rows[0], share * rows[1]]
+        for _, gradient in derived:
+            deviations.append((gradient[1] * share * x[1]).abs().view(voxels))
+        values = torch.stack([*rows, *(v.view(voxels) for v, _ in derived)])
+        missing = encoding_of(measurement).adjoint(
+            encoded(images[None], scan.sensitivities, scan.mask)[0] - scan.samples[0]
+        )
+        density = scan.mask[0].float().flatten(1).mean(1).view(-1, *(1,) * len(voxels))
+        misfit = (missing.abs().square() / (2 * density)).mean(0).sqrt()
+        peak = images.abs().amax(0)
+        low, high = self.card.validity.tissue.get(name, model.parameters[1].bounds)
+        failed = ~torch.isfinite(values).all(0)
+        flags = flagged(failed, Flag.NOT_CONVERGED)
+        flags |= flagged(peak < LEAST_PEAK_SNR * noise, Flag.LOW_SNR)
+        flags |= flagged((misfit > MISFIT_FACTOR * noise) & (misfit > MISFIT_SHARE * peak), Flag.MODEL_MISFIT)
+        edge = (value <= 1.1 * low) | (value >= 0.9 * high)
+        flags |= flagged(edge, Flag.OUTSIDE_TRAINING_RANGE)
+        lost = failed
+        if measurement.mask is not None:
+            flags = torch.where(measurement.mask, flags, int(Flag.MASKED)).to(torch.uint8)
+            lost = lost | ~measurement.mask
+        return ParameterMaps(
+            parameters=outputs,
+            value=values.masked_fill(lost, torch.nan).float(),
+            standard_deviation=torch.stack(deviations).masked_fill(lost, torch.nan).float(),
+            flags=flags,
+            affine=measurement.affine,
+            residual=misfit.masked_fill(lost, torch.nan).float(),
+            noise=torch.full(voxels, noise),
+            notes=(
+                *notes,
+                f"Standard deviations are the held-out error of {self.card.name}, the same share everywhere.",
+            ),
+        )
+
+
+def relative_residual(model: SignalModel, maps: ParameterMaps, measurement: Measurement) -> float:
+    """||E ρ - y|| / ||y|| of maps without phase; the phase of each voxel is the one that fits y best."""
+    encoding = encoding_of(measurement)
+    values = [maps[model.parameters[i].name].value.nan_to_num() for i in model.estimated]
+    low, high = model.parameters[1].bounds
+    values[1] = values[1].clamp(low, high)
+    known = {n: v.float() for n, v in measurement.known.items()}
+    signal = model(model.complete(torch.stack(values), known))
+    back = encoding.zero_filled(measurement.data)
+    turn = (signal * back).sum(0)
+    images = signal * turn / turn.abs().clamp_min(1e-30)
+    difference = encoding(images.to(measurement.data.dtype)) - measurement.data
+    return float(difference.norm() / measurement.data.norm())

@@ -1,0 +1,128 @@
+"""RELAX: T2 or T1 from undersampled k-space, a network trained without labels.
+
+Source: Liu 2021; Zhu 2023, Eq. 12. Held-out samples, which keep the network from explaining noise and aliasing, after
+Yaman 2020; the weights of samples undo the density of the sampling, as we chose.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fastqmri.core import VariableFlipAngle
+from fastqmri.learning.kspace_draws import KSpaceDraw, divided
+from fastqmri.learning.kspace_recipe import KSpaceRecipe, Study
+from fastqmri.learning.networks.map_correction import MapCorrection, residual, variation
+from fastqmri.learning.recipe import TrainingSettings
+from fastqmri.methods.mantis import T2_STUDY
+from fastqmri.physics.signal import SpoiledGradientEcho
+
+FLIP_ANGLES = tuple(math.radians(angle) for angle in (3, 5, 8, 11, 15, 20))
+
+T1_STUDY = Study(
+    SpoiledGradientEcho(VariableFlipAngle(flip_angle=FLIP_ANGLES, repetition_time=0.0052)),
+    sampling="poisson-disc",
+    accelerations=(3.0, 9.0),
+    judged=(5.0, 7.0),
+    limits=(0.05, 6.0),
+    knee=4.0,
+    judged_below=6.0,
+)
+_UNSEEN = 4.0
+"""Weight of samples that the network did not see, relative to those it did."""
+_LEAST_DENSITY = 0.08
+_NEIGHBOURS = 5
+
+
+class Relax(KSpaceRecipe):
+    """Eq. 12: k-space consistency of all samples, of which the network sees a part, and total variation.
+
+    Args:
+        tv: weight of the total variation over that of the data, for images of unit scale and unit noise.
+        held_out: share of the samples that the network does not see.
+    """
+
+    steps: ClassVar[int] = 60
+
+    def __init__(self, tv: float = 0.5, held_out: float = 0.3) -> None:
+        super().__init__()
+        self.tv, self.held_out = tv, held_out
+
+    def loss(self, network: nn.Module, batch: KSpaceDraw, share: float) -> dict[str, Tensor]:
+        """Terms ``data`` and ``tv``; labels are not read."""
+        generator = torch.Generator().manual_seed(int(batch.samples[0].real.abs().sum() * 1e6) % 2**31)
+        seen = divided(batch.mask, self.held_out, generator)
+        weights = sample_weights(batch.mask, seen)
+        data, amplitude, value, noise = self._misfit(network, batch, seen, weights)
+        terms = {"data": data.mean()}
+        out = self.balanced(terms, {"data": 1.0})
+        if self.tv:
+            penalty = (noise * variation(amplitude, value, self.study.knee)).mean()
+            out["tv"] = self.tv * penalty / self.state.get_buffer("data")
+        return out
+
+    def score(self, network: nn.Module) -> float:
+        """Relative residual of samples that the network does not see, tuning part; labels are not read."""
+        total = 0.0
+        for i, scans in enumerate(self.tuning):
+            seen = divided(scans.mask, self.held_out, torch.Generator().manual_seed(i))
+            weights = sample_weights(scans.mask, seen) * (scans.mask & ~seen)
+            total += float(self._misfit(network, scans, seen, weights)[0].mean()) / len(self.tuning)
+        return total
+
+    def _misfit(
+        self, network: nn.Module, scans: KSpaceDraw, seen: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weighted ||E A(x) - y||² / ||y||² of each scan, amplitude, value, noise."""
+        assert isinstance(network, MapCorrection)
+        features = self.maker(scans.kept(seen))
+        difference, amplitude, value = residual(network, self.maker, scans, features)
+        weights = weights[:, :, None]
+        power = scans.samples.abs().square().flatten(1).sum(1)
+        misfit = (difference.abs().square() * weights).flatten(1).sum(1) / power
+        return misfit, amplitude, value, features.noise
+
+
+@final
+class RelaxT2(Relax):
+    """T2 of eight echoes."""
+
+    name = "relax-t2"
+    title = "RELAX: T2 and M0 from 8 undersampled echoes, trained without labels"
+    settings = TrainingSettings(steps=650, batch=4, learning_rate=1e-3, validate_every=130)
+    quantities = ("M0", "T2")
+    data = "k-space alone of textured ellipses and digital brains (brainweb-04, mni152), fresh each step; no labels."
+    study = T2_STUDY
+
+
+@final
+class RelaxT1(Relax):
+    """T1 of six flip angles."""
+
+    name = "relax-t1"
+    title = "RELAX: T1 and M0 from 6 undersampled flip angles, trained without labels"
+    settings = TrainingSettings(steps=500, batch=4, learning_rate=1e-3, validate_every=100)
+    quantities = ("M0", "T1")
+    data = "k-space alone of textured ellipses and digital brains (brainweb-04, mni152), fresh each step; no labels."
+    study = T1_STUDY
+
+
+def sample_weights(mask: Tensor, seen: Tensor) -> Tensor:
+    """Weight of every sample: one over the local density of the mask, of mean one, and more for what was not seen.
+
+    Args:
+        mask: (slice, contrast, *voxels) bool; axes of length 1 count for all.
+        seen: the part that the network takes.
+    """
+    density = mask.float().mean(1, keepdim=True)
+    window = [min(_NEIGHBOURS, side) if side > 1 else 1 for side in mask.shape[2:]]
+    pad = tuple(w // 2 for w in window)
+    smooth = functional.avg_pool2d(density, window, 1, pad, count_include_pad=False)
+    weights = mask / torch.maximum(smooth, density).clamp_min(_LEAST_DENSITY)
+    weights = weights * torch.where(seen, 1.0, _UNSEEN)
+    mean = weights.flatten(1).sum(1) / mask.float().flatten(1).sum(1)
+    return weights / mean.view(-1, *(1,) * (mask.ndim - 1))
