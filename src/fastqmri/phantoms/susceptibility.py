@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 
 from fastqmri.core.units import GYROMAGNETIC_RATIO
-from fastqmri.phantoms.anatomy import VESSELS, Anatomy, grown
+from fastqmri.phantoms.anatomy import VESSELS, WHITE, Anatomy, grown
+from fastqmri.phantoms.anisotropy import TENSOR_MAPS, ellipsoid, fibre_tensor, rotation
 from fastqmri.phantoms.ellipses import centred_affine
 from fastqmri.phantoms.fields import coordinates, smooth_texture
 from fastqmri.phantoms.noise import add_noise
 from fastqmri.phantoms.phantom import Phantom
-from fastqmri.physics.encoding import COMPONENTS, Dipole, SusceptibilityTensor
-
-TENSOR_MAPS = tuple(f"chi{a + 1}{b + 1}" for a, b in COMPONENTS)
-"""Names of a phantom's maps that hold a susceptibility tensor, in the order of its components."""
+from fastqmri.physics.encoding import Dipole, SusceptibilityTensor
 
 HEAD_CHI: Mapping[str, float] = {
     "grey matter": 0.02,
@@ -91,6 +89,7 @@ def susceptibility_ellipsoids(
     texture: float = 0.01,
     calcification: bool = False,
     bundles: int = 0,
+    folds: int = 0,
     voxel_size: float = 1.0,
 ) -> Phantom:
     """Draw a phantom: an ellipsoid with smaller ones inside, veins as tubes, and smooth texture.
@@ -106,8 +105,8 @@ def susceptibility_ellipsoids(
         veins: least and most tubes.
         texture: standard deviation in ppm.
         calcification: whether there is one.
-        bundles: of fibres with anisotropic susceptibility, χ I + Δχ (n nᵀ - I/3), Δχ of 0.01 to 0.03 ppm and n that
-            changes slowly.
+        bundles: of fibres with anisotropic susceptibility, see `fibre_tensor`.
+        folds: number of folded tissues (-0.08 to 0.08 ppm) that share the body, as grey and white matter do.
         voxel_size: mm.
     """
 
@@ -121,7 +120,7 @@ def susceptibility_ellipsoids(
         return int(torch.randint(bounds[0], bounds[1] + 1, (1,), generator=generator))
 
     position = coordinates(voxels)
-    mask = _ellipsoid(
+    mask = ellipsoid(
         position, torch.zeros(3, dtype=torch.float64), uniform(0.7, 0.85, 3), torch.eye(3).double()
     )
     maps = {name: torch.zeros(voxels, dtype=torch.float64) for name in ("chi", "M0", "T1", "T2star")}
@@ -140,26 +139,30 @@ def susceptibility_ellipsoids(
         drawn.append({"name": name, **values})
 
     fill(mask, "body", 0.0, (0.04, 0.06), (0.7, 0.9))
+    if folds:
+        level = smooth_texture(voxels, 1.0, number(1.5, 4.0), generator=generator)
+        cuts = torch.quantile(level[mask], torch.linspace(0, 1, folds + 1, dtype=torch.float64))
+        for i in range(folds):
+            where = mask & (level >= cuts[i]) & (level <= cuts[i + 1])
+            fill(where, f"fold-{i + 1}", number(-0.08, 0.08), (0.03, 0.08), (0.6, 1.0))
     for i in range(whole(count)):
-        where = mask & _ellipsoid(
-            position, uniform(-0.5, 0.5, 3), uniform(0.08, 0.3, 3), _rotation(generator)
-        )
+        where = mask & ellipsoid(position, uniform(-0.5, 0.5, 3), uniform(0.08, 0.3, 3), rotation(generator))
         fill(where, f"ellipsoid-{i + 1}", number(-0.1, 0.2), (0.025, 0.06), (0.6, 1.0))
     maps["chi"] += (
         texture * mask * (smooth_texture(voxels, 1.0, max(min(voxels) / 24, 1.0), generator=generator) - 1)
     )
     for i in range(whole(veins)):
         radius = number(1.0, 1.8) * 2 / min(voxels)
-        where = mask & _tube(position, uniform(-0.5, 0.5, 3), _rotation(generator)[0], radius)
+        where = mask & _tube(position, uniform(-0.5, 0.5, 3), rotation(generator)[0], radius)
         fill(where, f"vein-{i + 1}", number(0.1, 0.3), (0.02, 0.03), (0.7, 0.9))
     if calcification:
-        where = mask & _ellipsoid(
+        where = mask & ellipsoid(
             position, uniform(-0.4, 0.4, 3), uniform(0.06, 0.1, 3), torch.eye(3).double()
         )
         fill(where, "calcification", number(-3.0, -0.5), (0.01, 0.02), (0.1, 0.3))
     if bundles:
-        maps |= _tensor(maps["chi"], mask, position, bundles, generator)
-    record: dict[str, Any] = {"tissues": drawn, "texture": texture, "bundles": bundles}
+        maps |= fibre_tensor(maps["chi"], mask, position, bundles, generator)
+    record: dict[str, Any] = {"tissues": drawn, "texture": texture, "bundles": bundles, "folds": folds}
     return Phantom(
         maps=maps,
         mask=mask,
@@ -179,6 +182,7 @@ def susceptibility_head(
     nuclei: Mapping[str, Tensor] | None = None,
     texture: float = 0.005,
     calcification: bool = True,
+    bundles: int = 0,
     voxel_size: float = 1.0,
 ) -> Phantom:
     """Draw a head: white matter, a grey rim, ventricles, deep nuclei, veins, and bone and air outside the mask.
@@ -196,13 +200,14 @@ def susceptibility_head(
             with an anatomy none.
         texture: standard deviation in ppm.
         calcification: whether there is one.
+        bundles: of fibres in the white matter, see `fibre_tensor`.
         voxel_size: mm.
     """
     position = coordinates(voxels)
     straight = torch.eye(3, dtype=torch.float64)
 
     def ball(centre: Sequence[float], axes: Sequence[float]) -> Tensor:
-        return _ellipsoid(
+        return ellipsoid(
             position,
             torch.tensor(centre, dtype=torch.float64),
             torch.tensor(axes, dtype=torch.float64),
@@ -232,7 +237,7 @@ def susceptibility_head(
             _tube(
                 position,
                 torch.tensor(centre, dtype=torch.float64),
-                _rotation(generator)[0],
+                rotation(generator)[0],
                 2.6 / min(voxels),
             ),
         )
@@ -263,6 +268,8 @@ def susceptibility_head(
     maps["chi"][bone & ~mask] = -2.0
     maps["chi"][sinus & ~mask] = 9.4
     maps["chi"][~tissue] = 9.4
+    if bundles:
+        maps |= fibre_tensor(maps["chi"], labels == names.index(WHITE), position, bundles, generator)
     return Phantom(
         maps=maps,
         mask=mask,
@@ -270,7 +277,7 @@ def susceptibility_head(
         names=tuple(names),
         voxel_size=(voxel_size,) * 3,
         affine=centred_affine(voxels, (voxel_size,) * 3),
-        drawn={"tissues": drawn, "texture": texture},
+        drawn={"tissues": drawn, "texture": texture, "bundles": bundles},
     )
 
 
@@ -364,16 +371,6 @@ def _sinus(mask: Tensor, voxel_size: float) -> Tensor:
     return squares < radius**2
 
 
-def _rotation(generator: torch.Generator) -> Tensor:
-    """A random rotation, (3, 3)."""
-    return torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=generator))[0]
-
-
-def _ellipsoid(position: Tensor, centre: Tensor, axes: Tensor, turn: Tensor) -> Tensor:
-    away = torch.einsum("ab,b...->a...", turn, position - centre.view(3, 1, 1, 1))
-    return (away / axes.view(3, 1, 1, 1)).square().sum(0) < 1
-
-
 def _tube(position: Tensor, centre: Tensor, along: Tensor, radius: float) -> Tensor:
     """A gently bent tube."""
     away = position - centre.view(3, 1, 1, 1)
@@ -381,23 +378,3 @@ def _tube(position: Tensor, centre: Tensor, along: Tensor, radius: float) -> Ten
     side = torch.linalg.cross(along, torch.tensor([0.3, 0.5, 0.8], dtype=torch.float64))
     bend = 0.15 * torch.sin(2.5 * distance) * (side / side.norm()).view(3, 1, 1, 1)
     return (away - distance * along.view(3, 1, 1, 1) - bend).square().sum(0) < radius**2
-
-
-def _tensor(
-    chi: Tensor, mask: Tensor, position: Tensor, bundles: int, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Six maps: isotropic, but for bundles of fibres whose direction changes slowly."""
-    maps = {name: chi * (a == b) for name, (a, b) in zip(TENSOR_MAPS, COMPONENTS, strict=True)}
-    for _ in range(bundles):
-        centre = torch.rand(3, dtype=torch.float64, generator=generator) - 0.5
-        axes = 0.2 + 0.25 * torch.rand(3, dtype=torch.float64, generator=generator)
-        where = mask & _ellipsoid(position, centre, axes, _rotation(generator))
-        difference = 0.01 + 0.02 * float(torch.rand(1, generator=generator))
-        main = torch.randn(3, 1, 1, 1, dtype=torch.float64, generator=generator)
-        bend = torch.randn(3, 3, dtype=torch.float64, generator=generator)
-        fibre = main + torch.einsum("ab,b...->a...", bend, position)
-        fibre = fibre / fibre.norm(dim=0).clamp_min(1e-9)
-        for name, (a, b) in zip(TENSOR_MAPS, COMPONENTS, strict=True):
-            part = chi * (a == b) + difference * (fibre[a] * fibre[b] - (a == b) / 3)
-            maps[name] = torch.where(where, part, maps[name])
-    return maps

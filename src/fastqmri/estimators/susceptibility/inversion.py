@@ -107,6 +107,9 @@ class SusceptibilityMap:
         reference: what susceptibility is counted from, for people.
         iterations: how many were done; 0 for closed forms.
         converged: whether an iteration ended by its own rule, not by its limit.
+        rest: (*voxels) in ppm of B0, what of the field is taken to be no field of dipoles along B0; None where all is.
+        flags: (*voxels) uint8 bit field of `Flag` that the inversion itself raises; None for none.
+        notes: what the user should know, in sentences.
     """
 
     value: Tensor
@@ -115,6 +118,9 @@ class SusceptibilityMap:
     reference: str = "not referenced"
     iterations: int = 0
     converged: bool = True
+    rest: Tensor | None = None
+    flags: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def standard_deviation(self) -> Tensor:
@@ -238,6 +244,8 @@ class Inversion:
             value=referenced(box.back(result.value), mask, reference),
             spread=lambda: box.back(result.spread()),
             reference=f"{named} is zero",
+            rest=None if result.rest is None else box.back(result.rest),
+            flags=None if result.flags is None else box.back(result.flags),
         )
 
 

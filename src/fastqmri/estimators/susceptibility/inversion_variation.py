@@ -64,7 +64,7 @@ class TotalVariation:
             again, *_ = self._minimise(
                 dataclasses.replace(local, field=local.field + noise, known_noise=local.noise, progress=None)
             )
-            return _local_size(again - chi, local.mask)
+            return local_size(again - chi, local.mask)
 
         return SusceptibilityMap(chi, spread, _REPEATED, iterations=iterations, converged=converged)
 
@@ -161,8 +161,13 @@ def _on_the_circle(seen: Tensor, field: Tensor, squared: Tensor, mu: float, scal
     return z
 
 
-def _local_size(difference: Tensor, mask: Tensor) -> Tensor:
-    """Root mean square over the mask's voxels in a cube of five round each voxel; zero outside the mask."""
+def local_size(difference: Tensor, mask: Tensor) -> Tensor:
+    """Root mean square over the mask's voxels in a cube of five round each voxel; zero outside the mask.
+
+    Args:
+        difference: (*voxels).
+        mask: (*voxels) bool.
+    """
     inside = mask.to(difference)
     pair = torch.stack([difference.square() * inside, inside])[:, None]
     means = avg_pool3d(pair, 5, stride=1, padding=2)[:, 0]

@@ -26,7 +26,7 @@ from fastqmri.core.units import GYROMAGNETIC_RATIO
 from fastqmri.estimators.screening import foreground, image_noise
 from fastqmri.estimators.susceptibility import echo_combination
 from fastqmri.estimators.susceptibility.background import background_removal
-from fastqmri.estimators.susceptibility.inversion import radians_per_ppm
+from fastqmri.estimators.susceptibility.inversion import Inversion, radians_per_ppm
 from fastqmri.estimators.susceptibility.inversions import inversion
 from fastqmri.estimators.susceptibility.unwrapping import differences, edges_inside, unwrap_echoes
 from fastqmri.solvers.growing import grow
@@ -46,6 +46,13 @@ _SUSCEPTIBILITY = Parameter(
 )
 _LOCAL = Parameter("local_field", "ppm", (-20.0, 20.0), (-0.1, 0.1), "field of the sources inside the mask")
 _TOTAL = Parameter("total_field", "Hz", (-5000.0, 5000.0), (-100.0, 100.0), "off-resonance of all sources")
+_REST = Parameter(
+    "off_diagonal_field",
+    "ppm",
+    (-20.0, 20.0),
+    (-0.01, 0.01),
+    "field of the susceptibility tensor's off-diagonal components, as the inversion tells it apart",
+)
 _PHASE = Parameter(
     "unwrapped_phase", "rad", (-1000.0, 1000.0), (-10.0, 10.0), "phase of the earlier of the closest echoes"
 )
@@ -56,14 +63,15 @@ _PHASE = Parameter(
 class SusceptibilityMapping:
     """Unwrapping, combination of the echoes, background removal and dipole inversion, as one `Estimator`.
 
-    Gives ``Chi``, ``local_field`` (both ppm), ``total_field`` (Hz) and ``unwrapped_phase`` (rad).
+    Gives ``Chi``, ``local_field`` (both ppm), ``total_field`` (Hz) and ``unwrapped_phase`` (rad); with an inversion that
+    tells the rest of the field apart, ``Chi`` is the component along B0 and ``off_diagonal_field`` (ppm) comes too.
 
     Attributes:
         field_strength: B0 in T.
         unwrap: one of `unwrapping.METHODS`.
         combine: one of `echo_combination.METHODS`.
         background: name of one of `BACKGROUND_REMOVALS`.
-        inversion: name of one of `INVERSIONS`, or ``auto``.
+        inversion: name of one of `INVERSIONS`, ``auto``, or an inversion of one's own.
         b0_direction: along the voxel axes; None takes z of the world, told by the affine.
         reference: (*voxels) bool, where the mean susceptibility is zero; None takes the whole mask.
         progress: called with (done, total), both in percent.
@@ -73,7 +81,7 @@ class SusceptibilityMapping:
     unwrap: str = "region-growing"
     combine: str = "nonlinear"
     background: str = "pdf"
-    inversion: str = AUTO
+    inversion: str | Inversion = AUTO
     b0_direction: tuple[float, float, float] | None = None
     reference: Tensor | None = None
     progress: Progress | None = None
@@ -90,7 +98,13 @@ class SusceptibilityMapping:
     @property
     def chosen(self) -> str:
         """Name of the inversion, once ``auto`` is decided."""
-        return _AUTOMATIC if self.inversion == AUTO else self.inversion
+        return self._inverter.name
+
+    @property
+    def _inverter(self) -> Inversion:
+        if isinstance(self.inversion, Inversion):
+            return self.inversion
+        return inversion(_AUTOMATIC if self.inversion == AUTO else self.inversion)
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -104,7 +118,7 @@ class SusceptibilityMapping:
             *unwrapping[self.unwrap],
             *combining[self.combine],
             *background_removal(self.background).references,
-            *inversion(self.chosen).references,
+            *self._inverter.references,
         )
 
     @property
@@ -128,7 +142,7 @@ class SusceptibilityMapping:
             UnknownNameError: an unknown method of a stage.
         """
         data, acquisition = measurement.data, measurement.acquisition
-        removal, inverter = background_removal(self.background), inversion(self.chosen)
+        removal, inverter = background_removal(self.background), self._inverter
         if not data.is_complex():
             raise DataError("magnitudes", "susceptibility is told by the phase.", "Give complex images.")
         if data.ndim != 4 or not isinstance(acquisition, MultiEchoGradientEcho):
@@ -201,6 +215,12 @@ class SusceptibilityMapping:
             (math.nan if noise is None else noise) / magnitude[unwrapped.template],
         ]
         within = [kept, kept, mask, mask]
+        parameters = [_SUSCEPTIBILITY, _LOCAL, _TOTAL, _PHASE]
+        if result.rest is not None:
+            values.append(cut.back(box.back(result.rest)))
+            deviations.append(torch.full_like(spread, math.nan))
+            within.append(kept)
+            parameters.append(_REST)
         value, deviation = (
             torch.stack(
                 [torch.where(w, x.to(magnitude.dtype), math.nan) for w, x in zip(within, maps, strict=True)]
@@ -215,6 +235,8 @@ class SusceptibilityMapping:
             share = total.residual > _MISFIT_SHARE * magnitude.amax(0)
             flags[kept & (excess > _MISFIT) & share] |= int(Flag.MODEL_MISFIT)
         flags[kept & jumps] |= int(Flag.MODEL_MISFIT)
+        if result.flags is not None:
+            flags |= torch.where(kept, cut.back(box.back(result.flags)), 0).to(torch.uint8)
         flags[~finite & (measurement.mask if measurement.mask is not None else finite)] |= int(
             Flag.INVALID_INPUT
         )
@@ -230,6 +252,7 @@ class SusceptibilityMapping:
             "removal is in neither.",
             "Echoes are taken for monopolar: of a bipolar readout, the phase that odd and even echoes differ by is not "
             "corrected.",
+            *result.notes,
         ]
         regions = int(unwrapped.regions.max())
         if regions > 1:
@@ -237,7 +260,7 @@ class SusceptibilityMapping:
         if not result.converged:
             notes.append(f"The inversion stopped at its limit of {result.iterations} iterations.")
         return ParameterMaps(
-            (_SUSCEPTIBILITY, _LOCAL, _TOTAL, _PHASE),
+            tuple(parameters),
             value,
             deviation,
             flags,
