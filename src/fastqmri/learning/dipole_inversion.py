@@ -11,8 +11,10 @@ from torch import Tensor
 
 from fastqmri.core import Flag
 from fastqmri.estimators.susceptibility import LocalField, SusceptibilityMap, TotalVariation
+from fastqmri.estimators.susceptibility.inversion import AXES
 from fastqmri.estimators.susceptibility.inversion_variation import local_size
 from fastqmri.learning.networks.dipole import FieldInput, UnrolledDipole
+from fastqmri.physics.encoding.dipole import Vector
 from fastqmri.solvers.conjugate_gradient import conjugate_gradient
 
 WARM_START = TotalVariation(jump=0.05, iterations=40)
@@ -52,6 +54,8 @@ class LearnedInversion:
             ValidityError: a field outside what the network was trained for.
         """
         warnings = self.check(local)
+        axis = nearest_axis(local)
+        local = _turned(local, axis)
         given, chi, rest = self._invert(local)
         misfit = (given.dipoles(chi) + rest - given.field)[0]
         inside = given.mask[0] > 0
@@ -63,6 +67,9 @@ class LearnedInversion:
         flags[inside & (away.abs() > self.largest)] |= int(Flag.OUTSIDE_TRAINING_RANGE)
         box = _Around(local.mask)
 
+        def back(x: Tensor) -> Tensor:
+            return box.back(x).transpose(axis, -1)
+
         def spread() -> Tensor:
             noise = torch.randn(local.field.shape, generator=torch.Generator().manual_seed(0))
             noise = noise.to(local.field) * local.variance.sqrt()
@@ -70,15 +77,15 @@ class LearnedInversion:
                 local, field=local.field + noise, known_noise=local.noise, progress=None
             )
             change = self._invert(again)[1] - chi
-            return box.back(local_size((change - change[given.mask > 0].mean())[0], inside))
+            return back(local_size((change - change[given.mask > 0].mean())[0], inside))
 
         return SusceptibilityMap(
-            box.back(chi[0]),
+            back(chi[0]),
             spread,
             _SPREAD,
             iterations=self.network.iterations,
-            rest=box.back(rest[0]),
-            flags=box.back(flags),
+            rest=back(rest[0]) if self.network.rest else None,
+            flags=back(flags),
             notes=warnings,
         )
 
@@ -93,6 +100,36 @@ class LearnedInversion:
         if local.progress:
             local.progress(2, 2)
         return given, chi, rest
+
+
+def nearest_axis(local: LocalField) -> int:
+    """The voxel axis that B0 is closest to, from the end: -1 for the third."""
+    return max(AXES, key=lambda axis: abs(local.directions[0][axis]))
+
+
+def _turned(local: LocalField, axis: int) -> LocalField:
+    """The field with one of its axes exchanged for the last, as the network was trained."""
+    if axis == -1:
+        return local
+
+    def exchanged(three: Vector) -> Vector:
+        parts = list(three)
+        parts[axis], parts[-1] = parts[-1], parts[axis]
+        x, y, z = parts
+        return x, y, z
+
+    def turn(x: Tensor) -> Tensor:
+        return x.transpose(axis, -1).contiguous()
+
+    return dataclasses.replace(
+        local,
+        field=turn(local.field),
+        mask=turn(local.mask),
+        weight=turn(local.weight),
+        magnitude=None if local.magnitude is None else turn(local.magnitude),
+        voxel_size=exchanged(local.voxel_size),
+        directions=(exchanged(local.directions[0]),),
+    )
 
 
 def prepared(local: LocalField, start: TotalVariation | None = WARM_START) -> FieldInput:

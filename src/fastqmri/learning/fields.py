@@ -118,7 +118,7 @@ def draw_phantom(ranges: FieldRanges, generator: torch.Generator) -> Phantom:
 
 
 def draw_field(phantom: Phantom, ranges: FieldRanges, generator: torch.Generator) -> DrawnField:
-    """The field of a phantom in the mask, for a drawn direction of B0 and shape of the voxels, with noise of the phase."""
+    """The field of a phantom in the mask for a drawn direction of B0 and shape of voxels, with noise."""
 
     def uniform(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand(1, dtype=torch.float64, generator=generator))

@@ -63,8 +63,8 @@ _PHASE = Parameter(
 class SusceptibilityMapping:
     """Unwrapping, combination of the echoes, background removal and dipole inversion, as one `Estimator`.
 
-    Gives ``Chi``, ``local_field`` (both ppm), ``total_field`` (Hz) and ``unwrapped_phase`` (rad); with an inversion that
-    tells the rest of the field apart, ``Chi`` is the component along B0 and ``off_diagonal_field`` (ppm) comes too.
+    Gives ``Chi``, ``local_field`` (both ppm), ``total_field`` (Hz) and ``unwrapped_phase`` (rad); with an inversion
+    that tells the rest of the field apart, ``Chi`` is the component along B0, with ``off_diagonal_field`` (ppm).
 
     Attributes:
         field_strength: B0 in T.

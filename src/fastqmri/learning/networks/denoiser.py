@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from typing import final
 
-import torch
 from torch import Tensor, nn
 
 from fastqmri.core import ShapeError
@@ -42,9 +41,9 @@ class ResidualBlock(nn.Module):
 class Denoiser(nn.Module):
     """Residual convolutional network, (batch, channels, *voxels) -> (batch, results, *voxels).
 
-    With ``coarse`` of two, blocks of 2 voxels a side become channels on a grid of half the resolution and are spread out
-    again at the end: nothing is lost, the field of view of a convolution doubles, and the work is an eighth at equal
-    width. Any matrix will do; it is filled up with zeros to whole blocks.
+    With ``coarse`` of two, blocks of 2 voxels a side become channels on a grid of half the resolution and are spread
+    out again at the end: nothing is lost, the field of view of a convolution doubles, and the work is an eighth at
+    equal width. Any matrix will do; it is filled up with zeros to whole blocks.
 
     Source: Zhang 2017 (residual denoising); Zhang 2018 (voxels as channels).
 
@@ -53,7 +52,7 @@ class Denoiser(nn.Module):
         results: channels that go out.
         width: channels between.
         blocks: `ResidualBlock`.
-        groups: see `ResidualBlock`; statistics over all voxels make the result depend on how much of the matrix is empty.
+        groups: see `ResidualBlock`; with them the result depends on how much of the matrix is empty.
         dropout: see `ResidualBlock`.
         coarse: voxels a side that become channels; 1 for none.
         dimensions: 2 or 3.
@@ -73,12 +72,17 @@ class Denoiser(nn.Module):
     ) -> None:
         super().__init__()
         if dimensions not in (2, 3):
-            raise ShapeError(f"a denoiser of {dimensions} dimensions", "it has planes or volumes.", "Take 2 or 3.")
+            raise ShapeError(
+                f"a denoiser of {dimensions} dimensions", "it has planes or volumes.", "Take 2 or 3."
+            )
         self.coarse, self.dimensions = coarse, dimensions
         parts = coarse**dimensions
         self.enter = _convolution(channels * parts, width, dimensions)
         self.blocks = nn.Sequential(
-            *(ResidualBlock(width, groups=groups, dropout=dropout, dimensions=dimensions) for _ in range(blocks))
+            *(
+                ResidualBlock(width, groups=groups, dropout=dropout, dimensions=dimensions)
+                for _ in range(blocks)
+            )
         )
         self.leave = nn.Sequential(nn.ReLU(), _convolution(width, results * parts, dimensions))
         # a network that is added to its input begins by changing nothing
@@ -101,7 +105,10 @@ class Denoiser(nn.Module):
         over = [-side % self.coarse for side in sides]
         padded = nn.functional.pad(x, list(itertools.chain(*((0, more) for more in reversed(over)))))
         result: Tensor = self.leave(self.blocks(self.enter(gathered(padded, self.coarse))))
-        return spread_out(result, self.coarse)[(..., *(slice(side) for side in sides))]
+        result = spread_out(result, self.coarse)
+        for axis, side in enumerate(sides):
+            result = result.narrow(axis + 2, 0, side)
+        return result
 
 
 def gathered(x: Tensor, coarse: int) -> Tensor:

@@ -72,8 +72,8 @@ class FieldInput:
 class UnrolledDipole(nn.Module):
     """χ33 and the rest of a field: `iterations` of z = X - α P Aᴴ W (A X - δ), X = z + CNN(z), with one CNN for all.
 
-    A X = D χ33 + rest. P is one for χ33 and κ²/(D² + κ²) for the rest, which takes what dipoles can hardly make. The CNN
-    sees z, the step that led to it, the misfit, its thresholded inversion, the mask and the noise of the field.
+    A X = D χ33 + rest. P is one for χ33 and κ²/(D² + κ²) for the rest, which takes what dipoles can hardly make. The
+    CNN sees z, the step that led to it, the misfit, its thresholded inversion, the mask and the noise of the field.
 
     Source: Feng 2021, eq. 14 and 16; the first χ, W, P, the residual form and what the CNN sees besides z are our own.
 
