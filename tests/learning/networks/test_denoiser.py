@@ -20,7 +20,9 @@ def _awake(network: Denoiser) -> Denoiser:
 @pytest.mark.parametrize("groups", [0, 4])
 def test_any_matrix_and_channels(dimensions, sides, coarse, groups) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
-    network = Denoiser(3, 2, width=8, blocks=2, groups=groups, coarse=coarse, dimensions=dimensions, dropout=0.1)
+    network = Denoiser(
+        3, 2, width=8, blocks=2, groups=groups, coarse=coarse, dimensions=dimensions, dropout=0.1
+    )
     x = torch.randn(2, 3, *sides)
     assert torch.equal(network(x), torch.zeros(2, 2, *sides))  # begins by adding nothing
     _awake(network).eval()
@@ -47,7 +49,9 @@ def test_a_shift_by_whole_blocks_shifts_the_result() -> None:
     x[..., 14:18, 14:18, 14:18] = torch.randn(4, 4, 4)
     middle = slice(11, 21)
     moved = network(x.roll(2, -1)).roll(-2, -1)
-    assert torch.allclose(network(x)[..., middle, middle, middle], moved[..., middle, middle, middle], atol=1e-6)
+    assert torch.allclose(
+        network(x)[..., middle, middle, middle], moved[..., middle, middle, middle], atol=1e-6
+    )
 
 
 def test_wrong_shapes_are_refused() -> None:

@@ -52,21 +52,25 @@ def test_split_adds_up_to_the_field() -> None:
 
 
 def test_step_bound_is_that_of_the_operator() -> None:
-    operator = dipole_and_rest(Dipole((24, 24, 24), (1, 1, 1), dtype=torch.float64))
-    x = torch.randn(2, 24, 24, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    for _ in range(100):
+    operator = dipole_and_rest(Dipole((8, 8, 8), (1, 1, 1), dtype=torch.float64))
+    generator = torch.Generator().manual_seed(0)
+    # waves along B0 have the largest field, D = -2/3
+    wave = torch.cos(torch.arange(8, dtype=torch.float64) * torch.pi / 2).expand(8, 8, 8)
+    worst = torch.stack([-2 / 3 * wave, wave])
+    gain = float(operator(worst).square().sum() / worst.square().sum())
+    assert gain == pytest.approx(2 / STEP_BOUND, rel=1e-12)
+    x = torch.randn(50, 2, 8, 8, 8, dtype=torch.float64, generator=generator)
+    for _ in range(3):  # towards what grows most
         x = operator.H(operator(x))
-        x = x / x.norm()
-    largest = float(operator(x).square().sum())
-    # the poles of D are reached in the limit of many voxels
-    assert largest == pytest.approx(2 / STEP_BOUND, rel=1e-3)
+    gains = operator(x).flatten(1).square().sum(1) / x.flatten(1).square().sum(1)
+    assert float(gains.max()) <= 2 / STEP_BOUND * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("step", [0.0, 1.5, 2.0])
 def test_unstable_steps_are_refused_and_the_published_one_is_not(step) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(PlausibilityError):
         UnrolledDipole(step=step)
-    assert float(UnrolledDipole(step=AS_PUBLISHED, width=4, blocks=1).step) == 4
+    assert float(UnrolledDipole(step=AS_PUBLISHED, width=4, blocks=1).step.detach()) == 4
 
 
 def test_nothing_leaves_the_mask() -> None:
