@@ -7,7 +7,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fastqmri.cli import demo, fit, inspect, phantom, qsm, recon, run, schedules, simulate
+from fastqmri.cli import (
+    demo,
+    evaluate,
+    fit,
+    inspect,
+    methods,
+    phantom,
+    qsm,
+    recon,
+    run,
+    schedules,
+    simulate,
+    train,
+)
 from fastqmri.cli.console import console, errors, listen, show_bug, show_error
 from fastqmri.cli.options import VariadicCommand
 from fastqmri.core import FastqmriError
@@ -88,6 +101,9 @@ app.command(cls=VariadicCommand)(qsm.qsm)
 app.command("recon", cls=VariadicCommand)(recon.command())
 app.command()(inspect.validate)
 app.command()(inspect.models)
+app.command()(methods.methods)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
 app.command()(schedules.schedules)
 app.add_typer(simulate.app, name="simulate")
 app.command()(phantom.phantom)

@@ -85,3 +85,29 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def training_bar(
+    label: str,
+) -> Iterator[tuple[Callable[[int, int], None], Callable[[Mapping[str, float]], None]]]:
+    """A bar for the steps of a training, and what shows its scores; a line a score where it is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[shown]}"),
+    )
+    live = errors.is_terminal
+    with Progress(*columns, console=errors, transient=True, disable=not live) as bar:
+        task = bar.add_task(label, total=None, shown="")
+
+        def scored(row: Mapping[str, float]) -> None:
+            text = f"score {row['score']:.4g}, loss {row['loss']:.4g}"
+            if live:
+                bar.update(task, shown=text)
+            else:
+                errors.print(f"{label}: step {row['step']:.0f}: {text}", markup=False, highlight=False)
+
+        yield lambda done, total: bar.update(task, completed=done, total=total), scored

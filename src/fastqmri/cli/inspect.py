@@ -104,22 +104,28 @@ def _range(bounds: tuple[float, float]) -> str:
 
 
 def cite(
-    names: Annotated[list[str] | None, typer.Argument(help="Models; all if none is named.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models or learned methods; all if none is named.")
+    ] = None,
 ) -> None:
-    """Print the BibTeX of the models named and of their methods.
+    """Print the BibTeX of the models named and of their methods, or of learned methods.
 
     Example:
 
         fastqmri cite vfa dti > references.bib
     """
     from fastqmri.core.references import bibtex
+    from fastqmri.methods import METHODS, is_learned, method
 
-    chosen = [entry(name) for name in names] if names else list(CATALOGUE.values())
-    keys = dict.fromkeys(
-        key
-        for one in chosen
-        for key in (*typical_model(one).references, *(k for m in one.methods for k in m.references))
-    )
+    keys: dict[str, None] = {}
+    for name in names or (*CATALOGUE, *METHODS):
+        if is_learned(name):
+            keys |= dict.fromkeys(method(name).references)
+            continue
+        one = entry(name)
+        keys |= dict.fromkeys(
+            (*typical_model(one).references, *(k for m in one.methods for k in m.references))
+        )
     typer.echo(bibtex(tuple(keys)))
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -132,6 +133,79 @@ def expected_errors(results: Iterable[Result], method: str) -> dict[str, float]:
         if r.method == method and r.metric == "nRMSE" and r.unit == "%" and not r.case.startswith(SHIFT):
             found[r.quantity] = max(found.get(r.quantity, 0.0), r.value / 100)
     return found
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A network beside the best classical method in one number.
+
+    Attributes:
+        own: the network's.
+        rival: of the best classical method.
+    """
+
+    own: Result
+    rival: Result
+
+    @property
+    def gain(self) -> float:
+        """How much better the network is, as a share of the rival's number; negative where it is worse."""
+        own, rival = self.own.value, self.rival.value
+        if self.own.metric in _MORE_IS_BETTER:
+            return (own - rival) / max(abs(rival), 1e-30)
+        return (abs(rival) - abs(own)) / max(abs(rival), 1e-30)
+
+    @property
+    def verdict(self) -> str:
+        """``better``, ``worse``, or ``no difference`` where the intervals overlap."""
+        room = (self.own.half_width or 0.0) + (self.rival.half_width or 0.0)
+        if abs(self.own.value - self.rival.value) <= room:
+            return "no difference"
+        return "better" if self.gain > 0 else "worse"
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        unit = f" {self.own.unit}" if self.own.unit else ""
+        what = f"{self.own.case}: {self.own.quantity} {self.own.metric}"
+        amount = "" if self.verdict == "no difference" else f" by {_amount(self)}"
+        return f"{self.verdict}{amount}, {what} {self.own.text}{unit}, {self.rival.method} {self.rival.text}{unit}"
+
+
+_MORE_IS_BETTER = ("SSIM", "r", "correlation")
+_BOUNDS = ("Cramér",)
+"""Begin the names of rows that no method made."""
+
+
+def standings(results: Iterable[Result], name: str) -> list[Standing]:
+    """A network beside the best of the classical methods, number by number.
+
+    Args:
+        results: of all.
+        name: of the network; rows that begin with it are its variants, and no rivals.
+    """
+    rows = list(results)
+    found = []
+    for own in rows:
+        if own.method != name:
+            continue
+        rivals = [
+            r
+            for r in rows
+            if (r.case, r.quantity, r.metric, r.unit) == (own.case, own.quantity, own.metric, own.unit)
+            and not r.method.startswith((name, *_BOUNDS))
+            and math.isfinite(r.value)
+        ]
+        if rivals:
+            more = own.metric in _MORE_IS_BETTER
+            found.append(Standing(own, min(rivals, key=lambda r: -r.value if more else abs(r.value))))
+    return found
+
+
+def _amount(standing: Standing) -> str:
+    own, rival = abs(standing.own.value), abs(standing.rival.value)
+    ratio = max(own, rival) / max(min(own, rival), 1e-30)
+    return f"{100 * abs(standing.gain):.0f} %" if ratio < 3 else f"a factor of {ratio:.3g}"
 
 
 def as_text(results: Sequence[Result]) -> str:

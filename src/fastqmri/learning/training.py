@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,7 @@ def train(
     resume: bool = False,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    scored: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Trained:
     """Train a recipe's network.
 
@@ -66,6 +67,7 @@ def train(
         resume: go on from the checkpoint in the folder, if there is one.
         device: of the network.
         progress: called with (step, steps).
+        scored: called with every new row of the history.
 
     Raises:
         FileError: a checkpoint of another recipe or other settings, or one that can't be read.
@@ -113,6 +115,8 @@ def train(
         last = run.step == settings.steps
         if last or run.step % settings.validate_every == 0:
             run.judge(_score(recipe, network, size))
+            if scored:
+                scored(run.history[-1])
         run.seconds = before + time.perf_counter() - begin
         if rank == 0 and (last or run.finished or run.fresh or time.perf_counter() - saved > _SAVE_EVERY):
             run.save(path)

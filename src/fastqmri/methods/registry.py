@@ -118,6 +118,11 @@ def method(name: str) -> LearnedMethod:
     )
 
 
+def is_learned(name: str) -> bool:
+    """Whether a name is that of a method or of one of its recipes."""
+    return name in _names()
+
+
 def recipe_entry(name: str) -> RecipeEntry:
     """Look a recipe up.
 

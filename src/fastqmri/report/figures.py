@@ -135,7 +135,7 @@ def curves_figure(fits: Sequence[Fit], label: str, alt: str) -> Picture:
     """Small multiples of measured points against the fitted curve."""
     across = min(4, len(fits))
     down = -(-len(fits) // across)
-    figure = _figure(max(0.25 * across, 0.5) * _PAGE_INCHES, 2.2 * down + 0.3)
+    figure = new_figure(max(0.25 * across, 0.5) * _PAGE_INCHES, 2.2 * down + 0.3)
     axes = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
     for panel, fit in zip(axes, fits, strict=False):
         _draw_fit(panel, fit)
@@ -155,7 +155,7 @@ def residual_figure(residual: Floats, contrasts: Contrasts | None, unit: str, al
         unit: of the residuals, for the labels.
         alt: text for those who don't see it.
     """
-    figure = _figure(_PAGE_INCHES, 2.9)
+    figure = new_figure(_PAGE_INCHES, 2.9)
     panels = figure.subplots(1, 1 if contrasts is None else 2, squeeze=False)[0]
     top = float(np.nanpercentile(residual, 99.5)) or 1.0
     _histogram(panels[0], residual, (0.0, top))
@@ -175,9 +175,9 @@ def kspace_figure(kspace: KSpaceConsistency, alt: str) -> Picture:
         alt: text for those who don't see it.
     """
     pictures = [p for p in (kspace.plane, kspace.plane_residual) if p is not None]
-    figure = _figure(_PAGE_INCHES, 2.9)
+    figure = new_figure(_PAGE_INCHES, 2.9)
     panels = figure.subplots(1, 1 + len(pictures), squeeze=False, width_ratios=[1.6, *[1] * len(pictures)])[0]
-    _plain(panels[0])
+    plain_axes(panels[0])
     for values, colour, name in ((kspace.measured, INK, "measured"), (kspace.residual, ACCENT, "residual")):
         shown = np.isfinite(values).any(0)
         low, high = np.nanmin(values[:, shown], 0), np.nanmax(values[:, shown], 0)
@@ -213,7 +213,7 @@ def histogram_figure(
         limits: of the common axis.
         alt: text for those who don't see it.
     """
-    figure = _figure(0.52 * _PAGE_INCHES, 0.5 + max(1.8, 0.9 * len(groups)))
+    figure = new_figure(0.52 * _PAGE_INCHES, 0.5 + max(1.8, 0.9 * len(groups)))
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     for panel, (name, values) in zip(panels, groups, strict=True):
         quartiles = _histogram(panel, values, limits)
@@ -230,7 +230,7 @@ def histogram_figure(
 
 
 def _draw_fit(panel: Axes, fit: Fit) -> None:
-    _plain(panel)
+    plain_axes(panel)
     colour = ALARM if fit.flagged else ACCENT
     style = "steps-mid" if fit.stepped else "default"
     panel.plot(fit.curve_x, fit.curve, color=colour, linewidth=1.3, drawstyle=style)
@@ -249,7 +249,7 @@ def _draw_fit(panel: Axes, fit: Fit) -> None:
 
 def _draw_contrasts(panel: Axes, contrasts: Contrasts) -> None:
     """Median, quartiles and 5th to 95th percentile of every contrast."""
-    _plain(panel)
+    plain_axes(panel)
     low, lower, median, upper, high = np.percentile(contrasts.residuals, (5, 25, 50, 75, 95), axis=1)
     few = len(median) <= _FEW_CONTRASTS
     places = np.arange(len(median))
@@ -265,7 +265,7 @@ def _draw_contrasts(panel: Axes, contrasts: Contrasts) -> None:
 
 def _histogram(panel: Axes, values: Floats, limits: tuple[float, float]) -> list[float]:
     """Counts, the median as a line, the interquartile range as a band; returns the quartiles, if any."""
-    _plain(panel)
+    plain_axes(panel)
     finite = values[np.isfinite(values)]
     if not finite.size:
         panel.text(0.5, 0.5, "no trusted voxel", transform=panel.transAxes, ha="center", color=SOFT, size=8)
@@ -283,7 +283,8 @@ def _literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _plain(panel: Axes) -> None:
+def plain_axes(panel: Axes) -> None:
+    """Axes without a box, small grey ticks, few of them."""
     panel.spines[["top", "right"]].set_visible(False)
     panel.spines[["left", "bottom"]].set_color(SOFT)
     panel.tick_params(labelsize=7.5, colors=INK, color=SOFT, length=3)
@@ -292,7 +293,7 @@ def _plain(panel: Axes) -> None:
     panel.locator_params(axis="y", nbins=4)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure of its own, in inches, on white."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
