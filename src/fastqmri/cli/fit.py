@@ -107,11 +107,17 @@ def _options(entry: Entry) -> list[inspect.Parameter]:
 
 
 def _known(entry: Entry) -> list[Parameter]:
-    """Parameters that are normally measured elsewhere."""
+    """Parameters that are normally measured elsewhere, or are with one of the options; amplitudes come with images."""
     from fastqmri.phantoms import typical_acquisition
 
-    model = entry.build(typical_acquisition(entry.acquisition, entry.name))
-    return [p for p in model.parameters if p.nominal is not None]
+    acquisition = typical_acquisition(entry.acquisition, entry.name)
+    settings = [{}, *({name: choice} for name, choices in entry.options.items() for choice in choices)]
+    found: dict[str, Parameter] = {}
+    for chosen in settings:
+        for parameter in entry.build(acquisition, **chosen).parameters:
+            if parameter.nominal is not None and (not chosen or parameter.unit != "arbitrary"):
+                found.setdefault(parameter.name, parameter)
+    return list(found.values())
 
 
 def _companions(entry: Entry) -> list[str]:

@@ -170,6 +170,10 @@ def _value(name: str, maps: Mapping[str, Tensor], model: SignalModel) -> Tensor 
         return maps[name]
     if name in AMPLITUDES:
         return maps["M0"]
+    if name == "T2f" and "R2f" in maps:
+        return 1 / maps["R2f"].clamp_min(1e-9)
+    if name == "kr" and "kf" in maps:
+        return torch.where(maps["F"] > 0, maps["kf"] / maps["F"].clamp_min(1e-12), 0.0)
     if name == "T2f" and "T2" in maps:
         return maps["T2"]
     if name == "R1" and "T1" in maps:

@@ -39,7 +39,10 @@ ENTRIES = (
         (NLLS,),
         _POOLS,
         options={"normalised": (False, True), "water": RamaniSignal.WATER},
-        option_help={**_NORMALISED, "water": "T2f of water: fitted, or from R1f T2f = 0.055."},
+        option_help={
+            **_NORMALISED,
+            "water": "T2f of water: fitted (free), from R1f T2f = 0.055 (fixed), or the map of --t2f (measured).",
+        },
         example=f"{_PROTOCOL} --r1 R1map.nii.gz --b0 B0map.nii.gz --b1 B1map.nii.gz --out maps",
     ),
     Entry(

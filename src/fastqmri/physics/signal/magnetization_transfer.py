@@ -39,6 +39,9 @@ _SAMPLES = 1000
 F = Parameter("F", "1", (1e-4, 0.5), (0.01, 0.25), "pool size ratio, M0r/M0f")
 KR = Parameter("kr", "1/s", (1.0, 100.0), (10.0, 60.0), "exchange rate from the semi-solid pool to water")
 T2F = Parameter("T2f", "s", (0.003, 0.5), (0.015, 0.1), "T2 of free water")
+T2F_MEASURED = Parameter(
+    "T2f", "s", T2F.bounds, T2F.prior, "T2 of free water, measured elsewhere", nominal=PRODUCT
+)
 T2R = Parameter("T2r", "s", (3e-6, 5e-5), (7e-6, 1.6e-5), "T2 of the semi-solid pool")
 R1 = Parameter("R1", "1/s", (0.05, 5.0), (0.3, 1.5), "observed longitudinal relaxation rate", nominal=1.0)
 B0 = Parameter(
@@ -183,7 +186,7 @@ class RamaniSignal(_TwoPools):
     Args:
         acquisition: angles and offsets of the saturation pulse.
         normalised: whether the images were divided by an unsaturated one, so that M0 is one.
-        water: ``free`` fits T2f, ``fixed`` takes R1f T2f = 0.055.
+        water: ``free`` fits T2f, ``fixed`` takes R1f T2f = 0.055, ``measured`` takes a known map of T2f.
 
     Raises:
         AcquisitionError: fewer different images than unknowns.
@@ -195,18 +198,20 @@ class RamaniSignal(_TwoPools):
     )
     references = ("ramani2002", "henkelman1993", "morrison1995")
     acquisition: QuantitativeMagnetizationTransfer
-    WATER: ClassVar = ("free", "fixed")
+    WATER: ClassVar = ("free", "fixed", "measured")
 
     def __init__(
         self,
         acquisition: QuantitativeMagnetizationTransfer,
         normalised: bool = False,
-        water: Literal["free", "fixed"] = "free",
+        water: Literal["free", "fixed", "measured"] = "free",
     ) -> None:
         parameters = _off_resonance_parameters(normalised)
         self.water = water
         if water == "fixed":
             parameters = tuple(p for p in parameters if p.name != "T2f")
+        if water == "measured":
+            parameters = tuple(T2F_MEASURED if p.name == "T2f" else p for p in parameters)
         super().__init__(acquisition, parameters)
         _require_images(acquisition, len(self.estimated))
         self.derived = (self._rate_of_exchange(), self._rate_of_water())
