@@ -189,3 +189,11 @@ def test_too_few_images() -> None:
         BalancedMagnetizationTransfer(
             flip_angle=(0.1, 0.2), pulse_duration=(0.01,) * 2, repetition_time=(0.005,) * 2
         )
+
+
+def test_measured_water_is_that_of_its_map() -> None:
+    free, measured = (RamaniSignal(SATURATED, True, water) for water in ("free", "measured"))
+    assert [measured.parameters[i].name for i in measured.estimated] == ["F", "kr", "T2r"]
+    x = torch.tensor([1.0, 0.12, 25.0, 0.045, 1e-5, 0.9, 1.0, 0.0], dtype=torch.float64)[:, None]
+    known = {"T2f": x[3], "R1": x[5]}
+    assert torch.equal(measured.forward(measured.complete(x[[1, 2, 4]], known)), free.forward(x))

@@ -126,7 +126,9 @@ class TwoStageEstimator:
         all_images = self.completed(measurement)
         model = RamaniSignal(self.complete, normalised=True, water="measured")
         if self.mapper == "network":
-            estimator = voxelwise_network(model, self.fit, self.card.name, finishing=0, progress=self.progress)
+            estimator = voxelwise_network(
+                model, self.fit, self.card.name, finishing=0, progress=self.progress
+            )
         else:
             estimator = least_squares(model, progress=self.progress)
         maps = estimator.estimate(all_images)

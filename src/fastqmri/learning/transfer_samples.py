@@ -81,7 +81,12 @@ def transfer_slices(
 
 
 def lone_voxels(
-    model: SignalModel, count: int, *, generator: torch.Generator, odd: float = 0.3, fields: Fields = NO_FIELDS
+    model: SignalModel,
+    count: int,
+    *,
+    generator: torch.Generator,
+    odd: float = 0.3,
+    fields: Fields = NO_FIELDS,
 ) -> tuple[Tensor, Tensor]:
     """Noiseless images (contrast, voxel) and maps (map, voxel) of voxels without neighbours.
 
@@ -101,10 +106,20 @@ def lone_voxels(
     by_rate = torch.tensor(["kr" in table for table in tables])[tissue]
     kr = torch.where(by_rate, k, k / f)
     b1, b0 = (
-        fields[name][0] + (fields[name][1] - fields[name][0]) * torch.rand(count, generator=generator).double()
+        fields[name][0]
+        + (fields[name][1] - fields[name][0]) * torch.rand(count, generator=generator).double()
         for name in ("B1", "B0")
     )
-    held = {"M0": torch.ones_like(f), "F": f, "kr": kr, "T2f": t2f, "T2r": t2r, "R1": 1 / t1, "B1": b1, "B0": b0}
+    held = {
+        "M0": torch.ones_like(f),
+        "F": f,
+        "kr": kr,
+        "T2f": t2f,
+        "T2r": t2r,
+        "R1": 1 / t1,
+        "B1": b1,
+        "B0": b0,
+    }
     signal = model.forward(torch.stack([held[p.name] for p in model.parameters]))
     held["kf"] = kr * f
     return signal.float(), torch.stack([held[name] for name in MAPS]).float()

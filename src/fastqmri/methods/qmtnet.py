@@ -14,7 +14,7 @@ import math
 import os
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -74,11 +74,15 @@ class _TransferRecipe(Recipe):
 
     quantities = ("F", "kf")
     protocol: ClassVar[QuantitativeMagnetizationTransfer]
-    water: ClassVar[str] = "measured"
+    water: ClassVar[Literal["free", "measured"]] = "measured"
     fields: ClassVar[Fields] = NO_FIELDS
     usual_noise: ClassVar[float] = 0.002
     most_noise: ClassVar[float] = 0.01
     slices: ClassVar[int] = 96
+    finished: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Other ways to run the network that the evaluation shows too: label -> options of `build`."""
+    picked: ClassVar[tuple[int, ...]] = ()
+    """Of the images that the evaluation draws, the measured ones; all if empty."""
 
     def __init__(self, data: Path | None = None) -> None:
         super().__init__()
@@ -88,13 +92,13 @@ class _TransferRecipe(Recipe):
     @property
     def model(self) -> RamaniSignal:
         """Of the images that are measured."""
-        return RamaniSignal(self.protocol, normalised=True, water=self.water)  # type: ignore[arg-type]
+        return RamaniSignal(self.protocol, normalised=True, water=self.water)
 
     @functools.cached_property
     def _slices(self) -> TransferSlices:
         generator = torch.Generator().manual_seed(1_000_000)
         return transfer_slices(
-            self._drawn_model,
+            self.drawn_model,
             "training",
             self.slices,
             generator=generator,
@@ -103,14 +107,26 @@ class _TransferRecipe(Recipe):
         )
 
     @property
-    def _drawn_model(self) -> RamaniSignal:
+    def drawn_model(self) -> RamaniSignal:
+        """Of the images that samples hold."""
         return self.model
+
+    @property
+    def evaluated_model(self) -> RamaniSignal:
+        """Of the images that the evaluation draws."""
+        return self.drawn_model
 
     @functools.cached_property
     def _tuning(self) -> TransferSlices:
         generator = torch.Generator().manual_seed(100)
         return transfer_slices(
-            self._drawn_model, "tuning", 3, generator=generator, data=self._folder, odd=(0.0,), fields=self.fields
+            self.drawn_model,
+            "tuning",
+            3,
+            generator=generator,
+            data=self._folder,
+            odd=(0.0,),
+            fields=self.fields,
         )
 
     def _noisy(self, images: Tensor, generator: torch.Generator, axis: int) -> Tensor:
@@ -148,7 +164,10 @@ class _TransferRecipe(Recipe):
         """This protocol, tissue of these ranges."""
         known = {"R1": (0.23, 2.0)}
         known |= {"T2f": (0.015, 0.45)} if self.water == "measured" else {}
-        known |= {name: ends if ends[0] < ends[1] else (ends[0] - 0.03, ends[0] + 0.03) for name, ends in self._ends()}
+        known |= {
+            name: ends if ends[0] < ends[1] else (ends[0] - 0.03, ends[0] + 0.03)
+            for name, ends in self._ends()
+        }
         return Validity(
             acquisition=described(self.protocol),
             tissue=_TISSUE,
@@ -157,7 +176,10 @@ class _TransferRecipe(Recipe):
         )
 
     def _ends(self) -> list[tuple[str, tuple[float, float]]]:
-        return [("B1", self.fields["B1"]), ("B0", self.fields["B0"] if any(self.fields["B0"]) else (-10.0, 10.0))]
+        return [
+            ("B1", self.fields["B1"]),
+            ("B0", self.fields["B0"] if any(self.fields["B0"]) else (-10.0, 10.0)),
+        ]
 
     def evaluate(
         self, network: nn.Module, card: Card, *, seeds: int = 3, progress: Progress | None = None
@@ -179,6 +201,7 @@ class _VoxelRecipe(_TransferRecipe):
     inputs: ClassVar[tuple[Scaled, ...]] = (R1, T2F)
     outputs: ClassVar[tuple[Scaled, ...]] = (F, KR, T2R)
     finishing: ClassVar[int] = 0
+    finished: ClassVar[dict[str, dict[str, Any]]] = {"finished": {"finishing": 10}}
 
     def network(self) -> VoxelNetwork:
         """Known maps and images to scaled parameters."""
@@ -189,24 +212,24 @@ class _VoxelRecipe(_TransferRecipe):
 
     @functools.cached_property
     def _voxels(self) -> tuple[Tensor, Tensor]:
-        """Images and maps of voxels of brains, then of lone ones."""
+        """Images (voxel, contrast) and maps (voxel, map) of voxels of brains, then of lone ones."""
         images, maps = self._slices.voxels()
         generator = torch.Generator().manual_seed(1_000_001)
         lone, their_maps = lone_voxels(self.model, _LONE, generator=generator, fields=self.fields)
-        return torch.cat([images, lone], 1), torch.cat([maps, their_maps], 1)
+        return torch.cat([images, lone], 1).T.contiguous(), torch.cat([maps, their_maps], 1).T.contiguous()
 
     def draw(self, generator: torch.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """Noisy images (contrast, voxel) and maps (map, voxel)."""
+        """Noisy images (voxel, contrast) and maps (map, voxel)."""
         images, maps = self._voxels
-        chosen = torch.randint(images.shape[1], (count,), generator=generator)
-        return self._noisy(images[:, chosen], generator, 1), maps[:, chosen]
+        chosen = torch.randint(len(images), (count,), generator=generator)
+        return self._noisy(images[chosen], generator, 0), maps[chosen].T
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, Tensor], share: float) -> dict[str, Tensor]:
         """Squared errors of the maps."""
         assert isinstance(network, VoxelNetwork)
         images, maps = batch
         known = network.inputs(dict(zip(MAPS, maps, strict=True)))
-        return self._terms(network, network(images.T, known), maps)
+        return self._terms(network, network(images, known), maps)
 
     def score(self, network: nn.Module) -> float:
         """nRMSE of F and of kf together, at the usual noise."""
@@ -242,10 +265,16 @@ class QmtDirect(_VoxelRecipe):
 
     name = "qmtnet-direct"
     title = "qMTNet-1: F and kf from four saturated images, T1 and T2"
-    settings = TrainingSettings(steps=9000, batch=1024, learning_rate=2e-3, validate_every=1000)
+    settings = TrainingSettings(steps=7000, batch=1024, learning_rate=2e-3, validate_every=1000)
     data = _DATA.format("0.01")
     protocol = FOUR
+    picked = MEASURED
     widths = (100,) * 7
+
+    @property
+    def evaluated_model(self) -> RamaniSignal:
+        """Twelve images, so that all variants see the same noise."""
+        return RamaniSignal(TWELVE, normalised=True, water="measured")
 
 
 @final
@@ -254,10 +283,10 @@ class QmtTenPoints(_VoxelRecipe):
 
     name = "qmtnet-ten"
     title = "qMTNet-fit for qMRLab's protocol: F and kf from ten saturated images, T1, B1 and B0"
-    settings = TrainingSettings(steps=9000, batch=1024, learning_rate=3e-3, validate_every=1000)
+    settings = TrainingSettings(steps=7000, batch=1024, learning_rate=3e-3, validate_every=1000)
     data = _DATA.format("0.04")
     protocol = TEN
-    water = "free"
+    water: ClassVar[Literal["free", "measured"]] = "free"
     fields: ClassVar[Fields] = {"B1": (0.7, 1.2), "B0": (-40.0, 40.0)}
     usual_noise = 0.02
     most_noise = 0.04
@@ -293,13 +322,16 @@ class QmtTwoStage(_TransferRecipe):
 
     name = "qmtnet-two-stage"
     title = "qMTNet-acq and -fit: F and kf from four saturated images, completed to twelve, T1 and T2"
-    settings = TrainingSettings(steps=4500, batch=4, learning_rate=3e-3, validate_every=500)
+    settings = TrainingSettings(steps=2600, batch=4, learning_rate=3e-3, validate_every=650)
     data = _DATA.format("0.01")
     protocol = FOUR
-    _side = 44
+    picked = MEASURED
+    finished: ClassVar[dict[str, dict[str, Any]]] = {"nlls of the completed": {"mapper": "nlls"}}
+    _side = 40
 
     @property
-    def _drawn_model(self) -> RamaniSignal:
+    def drawn_model(self) -> RamaniSignal:
+        """Of all twelve images."""
         return RamaniSignal(TWELVE, normalised=True, water="measured")
 
     def network(self) -> TwoStage:
@@ -365,7 +397,7 @@ class QmtTwoStage(_TransferRecipe):
         return self._score({s.name: s.to_value(unit[:, i]) for i, s in enumerate(network.fit.outputs)}, maps)
 
     def build(self, network: nn.Module, card: Card, **options: Any) -> TwoStageEstimator:
-        """An `Estimator`; ``fit`` is ``network``, or ``nlls`` for the classical fit of the completed images."""
+        """An `Estimator`; ``mapper`` is ``network``, or ``nlls`` for the classical fit of the completed images."""
         assert isinstance(network, TwoStage)
         return TwoStageEstimator(network, network.fit, card, TWELVE, MEASURED, **options)
 

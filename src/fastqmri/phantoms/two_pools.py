@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fastqmri.phantoms.anatomy import CSF, GREY, VESSELS, WHITE, Anatomy
 from fastqmri.phantoms.brains import brain
-from fastqmri.phantoms.phantom import Phantom, tissue_means
 from fastqmri.phantoms.fields import smooth_texture
+from fastqmri.phantoms.phantom import Phantom, tissue_means
 from fastqmri.phantoms.tissues import LESION
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -39,7 +39,13 @@ TISSUES: Mapping[str, Ranges] = {
         "T2f": (0.055, 0.075),
         "T2r": (9e-6, 1.1e-5),
     },
-    CSF: {"F": (0.0005, 0.003), "kr": (15.0, 50.0), "T1": (3.0, 4.3), "T2f": (0.3, 0.45), "T2r": (9e-6, 1.1e-5)},
+    CSF: {
+        "F": (0.0005, 0.003),
+        "kr": (15.0, 50.0),
+        "T1": (3.0, 4.3),
+        "T2f": (0.3, 0.45),
+        "T2r": (9e-6, 1.1e-5),
+    },
     VESSELS: {
         "F": (0.005, 0.02),
         "kr": (15.0, 50.0),
@@ -144,7 +150,9 @@ def _values(names: tuple[str, ...], odd: float, generator: torch.Generator) -> d
         strange = float(torch.rand(1, dtype=torch.float64, generator=generator)) < odd
         ranges = ODD if strange else TISSUES.get(name, DEEP)
         share = torch.rand(len(ranges), dtype=torch.float64, generator=generator).tolist()
-        drawn = {key: low + s * (high - low) for s, (key, (low, high)) in zip(share, ranges.items(), strict=True)}
+        drawn = {
+            key: low + s * (high - low) for s, (key, (low, high)) in zip(share, ranges.items(), strict=True)
+        }
         kf = drawn["kf"] if "kf" in drawn else drawn["kr"] * drawn["F"]
         rows.append((1.0, drawn["F"], kf, 1 / drawn["T1"], 1 / drawn["T2f"], drawn["T2r"]))
     columns = torch.tensor(rows, dtype=torch.float64).T
