@@ -113,17 +113,15 @@ def cases(model: SignalModel, recipe: Judged, folder: Path | None, seed: int) ->
     yield case(f"brain, noise {usual:g}", usual, plain)
     yield case(f"brain, noise {recipe.most_noise:g}", recipe.most_noise, plain)
     yield case("brain, no noise", 1e-6, plain)
-    hurt = brain(fields, 4)
-    odd = hurt.maps[-1][MAPS.index("T2f")]
-    yield case(f"{SHIFT}lesions, noise {usual:g}", usual, hurt, hurt.mask[-1] & (odd > 0.08) & (odd < 0.16))
+    hurt = brain(fields, 80)
+    yield case(f"{SHIFT}lesions, noise {usual:g}", usual, hurt, hurt.lesions[-1])
     weaker = {**fields, "B1": (0.9 * fields["B1"][0], 0.9 * fields["B1"][1])}
     yield case(f"{SHIFT}B1 10 % lower, noise {usual:g}", usual, brain(weaker))
     generator = torch.Generator().manual_seed(seed)
     images, maps = lone_voxels(model, _SIDE**2, generator=generator, odd=1.0, fields=fields)
     square = (_SIDE, _SIDE)
-    lone = TransferSlices(
-        images.view(1, -1, *square), maps.view(1, -1, *square), torch.ones(1, *square, dtype=torch.bool)
-    )
+    every = torch.ones(1, *square, dtype=torch.bool)
+    lone = TransferSlices(images.view(1, -1, *square), maps.view(1, -1, *square), every, ~every)
     yield case(f"{SHIFT}independent parameters, noise {usual:g}", usual, lone)
 
 

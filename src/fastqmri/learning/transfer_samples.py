@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fastqmri.phantoms import SPLITS, load_anatomy
+from fastqmri.phantoms.tissues import LESION
 from fastqmri.phantoms.two_pools import DEEP, ODD, TISSUES, two_pool_brain
 from fastqmri.physics.signal import SignalModel
 
@@ -28,11 +29,13 @@ class TransferSlices:
         images: (slice, contrast, x, y).
         maps: (slice, map, x, y) in the order of `MAPS`.
         mask: (slice, x, y) bool.
+        lesions: (slice, x, y) bool.
     """
 
     images: Tensor
     maps: Tensor
     mask: Tensor
+    lesions: Tensor
 
     def voxels(self) -> tuple[Tensor, Tensor]:
         """Images (contrast, voxel) and maps (map, voxel) of all voxels inside."""
@@ -63,7 +66,7 @@ def transfer_slices(
         fields: transmit field and off-resonance.
     """
     anatomies = [load_anatomy(name, data) for name in SPLITS[split]]
-    images, maps, masks = [], [], []
+    images, maps, masks, hurt = [], [], [], []
     for number in range(count):
         phantom = two_pool_brain(
             anatomies[number % len(anatomies)],
@@ -77,7 +80,9 @@ def transfer_slices(
         held = {**phantom.maps, "T2f": 1 / phantom.maps["R2f"].clamp_min(1e-6)}
         maps.append(torch.stack([held[name] * phantom.mask for name in MAPS]).float())
         masks.append(phantom.mask)
-    return TransferSlices(torch.stack(images), torch.stack(maps), torch.stack(masks))
+        label = phantom.names.index(LESION) if LESION in phantom.names else -1
+        hurt.append(phantom.labels == label)
+    return TransferSlices(torch.stack(images), torch.stack(maps), torch.stack(masks), torch.stack(hurt))
 
 
 def lone_voxels(

@@ -35,6 +35,7 @@ from fastqmri.learning.transfer_samples import (
 )
 from fastqmri.learning.validity import Validity, described
 from fastqmri.learning.voxelwise_inference import Scaled, VoxelNetwork
+from fastqmri.learning.weights import paths, read_card, read_weights
 from fastqmri.physics.signal import RamaniSignal
 
 OFFSETS = (443.0, 1088.0, 1850.0, 2732.0, 6862.0, 17235.0)
@@ -67,6 +68,7 @@ _DATA = (
     "variation, odd tissue) and lone voxels, noise 0 to {} of the unsaturated signal"
 )
 _LONE = 150_000
+_WEIGHTS = Path(__file__).parent / "weights"
 
 
 class _TransferRecipe(Recipe):
@@ -79,6 +81,8 @@ class _TransferRecipe(Recipe):
     usual_noise: ClassVar[float] = 0.002
     most_noise: ClassVar[float] = 0.01
     slices: ClassVar[int] = 96
+    lesions: ClassVar[int] = 2
+    """In the white matter of every second of four slices; few of them lie in the slice."""
     finished: ClassVar[dict[str, dict[str, Any]]] = {}
     """Other ways to run the network that the evaluation shows too: label -> options of `build`."""
     picked: ClassVar[tuple[int, ...]] = ()
@@ -103,6 +107,7 @@ class _TransferRecipe(Recipe):
             self.slices,
             generator=generator,
             data=self._folder,
+            lesions=self.lesions,
             fields=self.fields,
         )
 
@@ -251,7 +256,7 @@ class _VoxelRecipe(_TransferRecipe):
 class QmtFit(_VoxelRecipe):
     """qMTNet-fit: T1, T2 and twelve images, four layers of 100."""
 
-    name = "qmtnet"
+    name = "qmtnet-fit"
     title = "qMTNet-fit: F and kf from twelve saturated images, T1 and T2"
     settings = TrainingSettings(steps=14000, batch=1024, learning_rate=3e-3, validate_every=1000)
     data = _DATA.format("0.01")
@@ -322,11 +327,12 @@ class QmtTwoStage(_TransferRecipe):
 
     name = "qmtnet-two-stage"
     title = "qMTNet-acq and -fit: F and kf from four saturated images, completed to twelve, T1 and T2"
-    settings = TrainingSettings(steps=2600, batch=4, learning_rate=3e-3, validate_every=650)
+    settings = TrainingSettings(steps=1300, batch=4, learning_rate=3e-3, validate_every=325)
     data = _DATA.format("0.01")
     protocol = FOUR
     picked = MEASURED
     finished: ClassVar[dict[str, dict[str, Any]]] = {"nlls of the completed": {"mapper": "nlls"}}
+    lesions = 60
     _side = 40
 
     @property
@@ -335,11 +341,13 @@ class QmtTwoStage(_TransferRecipe):
         return RamaniSignal(TWELVE, normalised=True, water="measured")
 
     def network(self) -> TwoStage:
-        """Both stages."""
+        """Both stages; the fit starts from that of `QmtFit`, where its weights are."""
         widths = (64, 32, 16)
         fit = VoxelNetwork(
             torch.eye(12), (F, KR, T2R), (100,) * 4, (R1, T2F), normalise=False, activation="silu"
         )
+        if paths(_WEIGHTS, QmtFit.name)[0].exists():
+            read_weights(_WEIGHTS, fit, read_card(_WEIGHTS, QmtFit.name)).requires_grad_(True)
         return TwoStage(ContrastCompletion(len(MEASURED) + 2, 8, widths), fit)
 
     def draw(self, generator: torch.Generator, count: int) -> dict[str, Tensor]:
@@ -400,6 +408,3 @@ class QmtTwoStage(_TransferRecipe):
         """An `Estimator`; ``mapper`` is ``network``, or ``nlls`` for the classical fit of the completed images."""
         assert isinstance(network, TwoStage)
         return TwoStageEstimator(network, network.fit, card, TWELVE, MEASURED, **options)
-
-
-RECIPES: tuple[type[_TransferRecipe], ...] = (QmtFit, QmtDirect, QmtTwoStage, QmtTenPoints)
