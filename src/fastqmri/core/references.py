@@ -973,6 +973,16 @@ REFERENCES: dict[str, str] = {
   pages   = {103--113},
   year    = {1995}
 }""",
+    "luu2021": """\
+@article{luu2021,
+  author  = {Luu, Huan Minh and Kim, Dong-Hyun and Kim, Jae-Woong and Choi, Seung-Hong and Park, Sung-Hong},
+  title   = {{qMTNet}: Accelerated quantitative magnetization transfer imaging with artificial neural networks},
+  journal = {Magnetic Resonance in Medicine},
+  year    = {2021},
+  volume  = {85},
+  pages   = {298--308},
+  doi     = {10.1002/mrm.28411},
+}""",
     "ramani2002": """\
 @article{ramani2002,
   author  = {Ramani, Anita and Dalton, Catherine and Miller, David H. and Tofts, Paul S. and Barker, Gareth J.},

@@ -152,7 +152,8 @@ def judge_protocol(validity: Validity, acquisition: Acquisition) -> Judgement:
     places = []
     for name, a, b in _pairs(trained, given):
         if isinstance(a, str) or a is None or b is None or isinstance(b, str):
-            difference = 0.0 if a == b else math.inf
+            # what the network was not told of, such as an excitation outside its model, plays no part
+            difference = 0.0 if a == b or a is None else math.inf
         else:
             difference = abs(float(a) - float(b)) / max(abs(float(a)), 1e-12) if a != b else 0.0
         if difference > validity.tolerance:

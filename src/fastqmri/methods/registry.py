@@ -99,7 +99,30 @@ class Trained:
     card: Card
 
 
-_ALL: tuple[LearnedMethod, ...] = ()
+_ALL: tuple[LearnedMethod, ...] = (
+    LearnedMethod(
+        "qmtnet",
+        "qMTNet: pool size ratio and exchange rate from twelve saturated images, or from four",
+        2,
+        "fit",
+        ("ramani2002", "luu2021"),
+        tuple(
+            RecipeEntry(
+                name,
+                f"fastqmri.methods.qmtnet:{kind}",
+                "qmt",
+                (("normalised", True), ("water", "measured")),
+                needs_data=True,
+            )
+            for name, kind in (
+                ("qmtnet-fit", "QmtFit"),
+                ("qmtnet-two-stage", "QmtTwoStage"),
+                ("qmtnet-direct", "QmtDirect"),
+            )
+        ),
+        "--method nlls --normalised --water measured",
+    ),
+)
 METHODS: dict[str, LearnedMethod] = {one.name: one for one in _ALL}
 """Every method by its name."""
 
