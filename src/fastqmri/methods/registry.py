@@ -116,7 +116,6 @@ _ALL: tuple[LearnedMethod, ...] = (
             )
             for name, kind in (
                 ("qmtnet-fit", "QmtFit"),
-                ("qmtnet-two-stage", "QmtTwoStage"),
                 ("qmtnet-direct", "QmtDirect"),
             )
         ),
