@@ -140,14 +140,18 @@ class VoxelNetwork(nn.Module):
             return None
         return torch.stack([scaled.to_unit(maps[scaled.name]) for scaled in self.known], 1)
 
-    def predictor(self) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
+    def predictor(self, *, projected: bool = False) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
         """The network ready to run: signals (contrast, voxel) and known maps (voxel) to values (output, voxel).
 
         Single precision, in blocks that stay in the cache; values stop at the ends of the trained ranges.
+
+        Args:
+            projected: the signals to come are those of `projection` already, (direction, voxel).
         """
         run = self.body.eval().columns()
         projection = self.projection.detach()
-        block = max(256, _CACHE // (2 * self.body.widest + self.contrasts) // 64 * 64)
+        taken = len(projection) if projected else self.contrasts
+        block = max(256, _CACHE // (2 * self.body.widest + taken) // 64 * 64)
         size, many = self._size(len(projection)), len(self.outputs)
         centre = torch.tensor([[(low + high) / 2] for low, high in (s._ends() for s in self.outputs)])
         span = torch.tensor([[s.span] for s in self.outputs])
@@ -158,10 +162,11 @@ class VoxelNetwork(nn.Module):
             found = torch.empty(many, signals.shape[1])
             for begin in range(0, signals.shape[1], block):
                 some = slice(begin, begin + block)
-                features = projection @ signals[:, some].float()
+                part = signals[:, some].float()
+                features = part if projected else projection @ part
                 if self.normalise:
                     scale = torch.linalg.vector_norm(features, dim=0).clamp_min_(1e-30).reciprocal_()
-                    features.mul_(scale.mul_(size))
+                    features = features * scale.mul_(size)
                 if self.known:
                     more = [s.to_unit(known[s.name][some].float()) for s in self.known]
                     features = torch.cat([features, torch.stack(more)])
