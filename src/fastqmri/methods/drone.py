@@ -64,6 +64,8 @@ class Drone(Recipe):
     """Voxels simulated once, and noises drawn for each, where fresh ones at every step would take too long."""
     axes: ClassVar[Mapping[str, Axis]]
     """Of the dictionary that it is compared with."""
+    voxels: ClassVar[int] = 1000
+    """Drawn for every seed of an evaluation."""
 
     @functools.cached_property
     def model(self) -> FingerprintingSignal:
@@ -120,7 +122,16 @@ class Drone(Recipe):
     ) -> list[Result]:
         """Mean percent errors beside matching, least squares and the Cramér-Rao bound; shifts of what was trained."""
         assert isinstance(network, VoxelNetwork)
-        return compare(self.name, self.model, network, self.cases, self.axes, seeds=seeds, progress=progress)
+        return compare(
+            self.name,
+            self.model,
+            network,
+            self.cases,
+            self.axes,
+            seeds=seeds,
+            voxels=self.voxels,
+            progress=progress,
+        )
 
     def build(self, network: nn.Module, card: Card, **options: Any) -> Any:
         """A voxel-wise estimator; options are those of `voxelwise_network`."""
@@ -228,6 +239,7 @@ class DroneIrFisp(Drone):
     settings = TrainingSettings(steps=20_000, batch=1000, learning_rate=5e-3, validate_every=2000)
     directions, widths = 16, (48, 48)
     pool = (80_000, 6)
+    voxels = 300
     axes: ClassVar[Mapping[str, Axis]] = {
         "T1": _steps((20, 10, 3000), (3200, 200, 5000)),
         "T2": _steps((10, 5, 300), (310, 20, 490), (500, 100, 2000)),
