@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -16,7 +16,9 @@ from fastqmri.estimators.grid import amplitudes
 from fastqmri.estimators.judgement import flagged
 from fastqmri.estimators.least_squares import solve_general
 from fastqmri.estimators.voxelwise import CHUNK, Voxelwise
+from fastqmri.learning.cards import Card
 from fastqmri.learning.networks.mlp import MLP
+from fastqmri.learning.validity import judge, refuse_outside
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers.levenberg_marquardt import levenberg_marquardt
 from fastqmri.solvers.linear import inverse, products
@@ -323,6 +325,42 @@ def voxelwise_network(
     return Voxelwise(
         model, solve, name, noise=noise, chunk=chunk, progress=progress, finish=flag_untrained(network)
     )
+
+
+@final
+@dataclass(frozen=True)
+class CheckedNetwork:
+    """A network in every voxel that looks at its card first. An `Estimator`.
+
+    Attributes:
+        card: of the weights.
+        voxelwise: of `voxelwise_network`.
+    """
+
+    card: Card
+    voxelwise: Voxelwise
+
+    def estimate(self, measurement: Measurement) -> ParameterMaps:
+        """Estimate the parameters of every voxel inside the mask; near the card's edge the notes say so.
+
+        Raises:
+            ValidityError: a measurement far from what the network was trained for.
+            DataError: as `Voxelwise.estimate`.
+        """
+        judgement = judge(self.card.validity, measurement, snr=_brightness(measurement))
+        notes = refuse_outside(self.card.name, judgement, self.card.classical)
+        maps = self.voxelwise.estimate(measurement)
+        return replace(maps, notes=maps.notes + notes)
+
+
+def _brightness(measurement: Measurement) -> float | None:
+    """Mean signal of the brightest contrast over the noise, where that was told."""
+    if not measurement.noise:
+        return None
+    size = measurement.data.abs().flatten(1)
+    if measurement.mask is not None:
+        size = size[:, measurement.mask.flatten()]
+    return float(size.nanmean(1).max()) / measurement.noise
 
 
 def flag_untrained(

@@ -21,7 +21,13 @@ from fastqmri.learning.recipe import Recipe, TrainingSettings
 from fastqmri.learning.simulation import draw_voxels
 from fastqmri.learning.validity import Validity, described
 from fastqmri.learning.voxelwise_evaluation import Trial, compare
-from fastqmri.learning.voxelwise_inference import FINISHING, Scaled, VoxelNetwork, voxelwise_network
+from fastqmri.learning.voxelwise_inference import (
+    FINISHING,
+    CheckedNetwork,
+    Scaled,
+    VoxelNetwork,
+    voxelwise_network,
+)
 from fastqmri.physics.spins import FingerprintingSignal
 from fastqmri.physics.spins.schedules.fingerprinting import drone_25, irfisp_1000
 from fastqmri.solvers import subspace
@@ -133,11 +139,12 @@ class Drone(Recipe):
             progress=progress,
         )
 
-    def build(self, network: nn.Module, card: Card, **options: Any) -> Any:
-        """A voxel-wise estimator; options are those of `voxelwise_network`."""
+    def build(self, network: nn.Module, card: Card, **options: Any) -> CheckedNetwork:
+        """An estimator that looks at its card first; options are ``model`` and those of `voxelwise_network`."""
         assert isinstance(network, VoxelNetwork)
         options.setdefault("finishing", FINISHING if card.finishing is None or card.finishing.default else 0)
-        return voxelwise_network(options.pop("model", self.model), network, self.name, **options)
+        model = options.pop("model", self.model)
+        return CheckedNetwork(card, voxelwise_network(model, network, self.name, **options))
 
     @property
     def cases(self) -> dict[str, Trial]:

@@ -101,6 +101,25 @@ class Trained:
 
 _ALL: tuple[LearnedMethod, ...] = (
     LearnedMethod(
+        "drone",
+        "T1, T2 and M0 from fingerprints of 25 or 1000 images, by a perceptron in every voxel",
+        1,
+        "fit",
+        ("ma2013", "jiang2015", "cohen2018"),
+        (
+            RecipeEntry(
+                "drone-25", "fastqmri.methods.drone:Drone25", "fingerprinting", (("signal", "magnitude"),)
+            ),
+            RecipeEntry(
+                "drone-irfisp",
+                "fastqmri.methods.drone:DroneIrFisp",
+                "fingerprinting",
+                (("signal", "magnitude"),),
+            ),
+        ),
+        "fit fingerprinting --method matching-refined",
+    ),
+    LearnedMethod(
         "qmtnet",
         "qMTNet: pool size ratio and exchange rate from twelve saturated images, or from four",
         2,
