@@ -135,6 +135,7 @@ _ALL: tuple[LearnedMethod, ...] = (
             )
             for name, kind in (
                 ("qmtnet-fit", "QmtFit"),
+                ("qmtnet-two-stage", "QmtTwoStage"),
                 ("qmtnet-direct", "QmtDirect"),
             )
         ),
