@@ -126,9 +126,7 @@ class VoxelNetwork(nn.Module):
     def of_directions(self, inside: Tensor, known: Tensor | None = None) -> Tensor:
         """As `forward`, for signals that are projected already, (voxel, direction)."""
         if self.normalise:
-            inside = (
-                inside * self._size(len(self.projection)) / inside.norm(dim=1, keepdim=True).clamp_min(1e-30)
-            )
+            inside = inside * len(self.projection) ** 0.5 / inside.norm(dim=1, keepdim=True).clamp_min(1e-30)
         found: Tensor = self.body(inside if known is None else torch.cat([inside, known], 1))
         return found
 
@@ -154,7 +152,7 @@ class VoxelNetwork(nn.Module):
         projection = self.projection.detach()
         taken = len(projection) if projected else self.contrasts
         block = max(256, _CACHE // (2 * self.body.widest + taken) // 64 * 64)
-        size, many = self._size(len(projection)), len(self.outputs)
+        size, many = len(projection) ** 0.5, len(self.outputs)
         centre = torch.tensor([[(low + high) / 2] for low, high in (s._ends() for s in self.outputs)])
         span = torch.tensor([[s.span] for s in self.outputs])
         logarithmic = torch.tensor([s.logarithmic for s in self.outputs])
@@ -180,9 +178,6 @@ class VoxelNetwork(nn.Module):
             return found
 
         return predict
-
-    def _size(self, directions: int) -> float:
-        return directions**0.5
 
 
 @dataclass(frozen=True)
@@ -210,9 +205,15 @@ class NetworkSolve:
         if weights is not None:
             return solve_general(model, data.double(), weights, known)
         values = self._predict(data, self._inputs(model, data, known))
-        x, signal, jacobian = self._resynthesised(model, values, amplitude, data, known)
+        x = self._estimated(model, values)
         if self.finishing:
-            return self._finished(model, data, x, known)
+            return self._finished(model, data, x, amplitude, known)
+        signal, jacobian = model.evaluate_estimated(model.complete(x, known))
+        if amplitude is not None:
+            size = _amplitude(signal, data)
+            jacobian = jacobian * size
+            jacobian[:, amplitude] = signal
+            x[amplitude], signal = size, signal * size
         wide = jacobian.double()
         residual = (data - signal).square_().sum(0)
         covariance = inverse(symmetric(products(wide, wide), len(x)))
@@ -262,33 +263,22 @@ class NetworkSolve:
             )
         return names.index(missing[0]) if missing else None
 
-    def _resynthesised(
-        self,
-        model: SignalModel,
-        values: Tensor,
-        amplitude: int | None,
-        data: Tensor,
-        known: dict[str, Tensor],
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Estimated parameters, their signal, and its Jacobian."""
+    def _estimated(self, model: SignalModel, values: Tensor) -> Tensor:
+        """What the network found as the model's estimated parameters, inside their bounds; an amplitude is one."""
         rows = {s.name: value for s, value in zip(self.network.outputs, values, strict=True)}
         free = [model.parameters[i] for i in model.estimated]
         x = torch.stack([rows[p.name] if p.name in rows else torch.ones_like(values[0]) for p in free])
         for row, parameter in zip(x, free, strict=True):
             row.clamp_(*parameter.bounds)
-        if self.finishing and amplitude is None:
-            return x, x, x
-        signal, jacobian = model.evaluate_estimated(model.complete(x, known))
-        if amplitude is None:
-            return x, signal, jacobian
-        size = (signal * data).sum(0) / signal.square().sum(0).clamp_min(1e-30)
-        jacobian = jacobian * size
-        jacobian[:, amplitude] = signal
-        x[amplitude] = size
-        return x, signal * size, jacobian
+        return x
 
-    def _finished(self, model: SignalModel, data: Tensor, x: Tensor, known: dict[str, Tensor]) -> Solution:
+    def _finished(
+        self, model: SignalModel, data: Tensor, x: Tensor, amplitude: int | None, known: dict[str, Tensor]
+    ) -> Solution:
         free = list(model.estimated)
+        if amplitude is not None:
+            with torch.no_grad():
+                x[amplitude] = _amplitude(model(model.complete(x, known)), data)
         wide = data.double()
         lower, upper = (bound[free] for bound in model.bounds(model.complete(x.double(), known)))
 
@@ -298,6 +288,11 @@ class NetworkSolve:
         return levenberg_marquardt(
             evaluate, wide, x.double(), lower, upper, iterations=self.finishing, tolerance=_SETTLED
         )
+
+
+def _amplitude(signal: Tensor, data: Tensor) -> Tensor:
+    """Amplitude (voxel) by least squares."""
+    return (signal * data).sum(0) / signal.square().sum(0).clamp_min(1e-30)
 
 
 def voxelwise_network(
