@@ -130,13 +130,14 @@ _ALL: tuple[LearnedMethod, ...] = (
                 name,
                 f"fastqmri.methods.qmtnet:{kind}",
                 "qmt",
-                (("normalised", True), ("water", "measured")),
+                (("normalised", True), ("water", water)),
                 needs_data=True,
             )
-            for name, kind in (
-                ("qmtnet-fit", "QmtFit"),
-                ("qmtnet-two-stage", "QmtTwoStage"),
-                ("qmtnet-direct", "QmtDirect"),
+            for name, kind, water in (
+                ("qmtnet-fit", "QmtFit", "measured"),
+                ("qmtnet-two-stage", "QmtTwoStage", "measured"),
+                ("qmtnet-direct", "QmtDirect", "measured"),
+                ("qmtnet-ten", "QmtTenPoints", "free"),
             )
         ),
         "--method nlls --normalised --water measured",
