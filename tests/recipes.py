@@ -148,6 +148,8 @@ class Decay(Recipe):
 
     def build(self, network: nn.Module, card: Card, **options: Any) -> Any:
         assert isinstance(network, VoxelNetwork)
+        after = card.finishing.steps if card.finishing and card.finishing.default else 0
+        options = {"finishing": after, **options}
         return voxelwise_network(options.pop("model", self.model), network, self.name, **options)
 
 
@@ -165,7 +167,7 @@ DECAY = LearnedMethod(
     "fit",
     ("zhu2023", "cohen2018"),
     (RecipeEntry("decay-4", "recipes:Decay", "mese"), RecipeEntry("decay-slow", "recipes:DecaySlow", "mese")),
-    "fit mese --method nlls",
+    "fastqmri fit mese --method nlls",
 )
 """A learned method for tests, registered by the fixture ``decay``."""
 

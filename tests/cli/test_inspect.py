@@ -20,7 +20,10 @@ GROUPS = ("fit", "simulate", "crlb")
 COMMANDS = [
     *(
         (name,)
-        for name in ("run", "recon", "qsm", "phantom", "validate", "models", "schedules", "cite", "demo")
+        for name in (
+            *("run", "recon", "qsm", "phantom", "validate", "models", "schedules", "cite", "demo"),
+            *("methods", "train", "evaluate"),
+        )
     ),
     *((group, model) for group in GROUPS for model in CATALOGUE),
 ]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+import torch
 
-from fastqmri.learning.weights import read_card
+from fastqmri.learning.weights import read_card, write_weights
 
 Invoke = Callable[..., object]
 
@@ -207,3 +212,193 @@ def test_evaluate_prints_writes_and_updates(invoke: Invoke, decay: Path, tmp_pat
     card = read_card(decay, "decay-4")
     assert [r.value for r in card.results] == pytest.approx([float(row["value"]) for row in rows])
     assert card.sha256 == json.loads((decay / "decay-4.json").read_text())["sha256"]
+
+
+# --- fit --------------------------------------------------------------------------------------------------
+
+TIMES = "10,30,60,100ms"
+
+
+@pytest.fixture
+def echoes(tmp_path: Path) -> Path:
+    """Four echoes of T2 0.03 to 0.2 s, of two slices, 20 by 16 voxels."""
+    generator = torch.Generator().manual_seed(3)
+    t2 = torch.linspace(0.03, 0.2, 20)[:, None, None].expand(20, 16, 2)
+    images = 100 * torch.exp(-torch.tensor([0.01, 0.03, 0.06, 0.1]) / t2[..., None])
+    images = images + 0.3 * torch.randn(images.shape, generator=generator)
+    path = tmp_path / "echoes.nii.gz"
+    nib.save(nib.Nifti1Image(images.numpy(), np.diag([2.0, 2.0, 4.0, 1.0])), path)
+    return path
+
+
+def volume(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)
+
+
+def fit_words(echoes: Path, out: Path, *more: object, times: str = TIMES) -> list[object]:
+    return [
+        "fit", "mese", "-i", echoes, "--echo-time", times, "--mask", "none", "--threads", 1, "-o", out, *more
+    ]  # fmt: skip
+
+
+def test_fit_by_a_network(invoke: Invoke, decay: Path, echoes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "maps"
+    result = invoke(*fit_words(echoes, out, "--method", "decay"))
+    assert result.exit_code == 0, result.output
+    truth = np.linspace(0.03, 0.2, 20)[:, None, None]
+    assert np.median(np.abs(volume(out / "T2map.nii.gz") / truth - 1)) < 0.1
+    sidecar = json.loads((out / "T2map.json").read_text())
+    card = read_card(decay, "decay-4")
+    assert sidecar["NetworkWeightsSHA256"] == card.sha256
+    assert sidecar["NetworkCard"]["validity"]["tissue"]["T2"] == [0.02, 0.3]
+    assert "10.1002/mrm.27198" in json.dumps(sidecar)
+    page = (out / "report.html").read_text()
+    for part in ("Network against classical on this scan", "decay-4 minus nlls", "Trained for protocol"):
+        assert part in page
+    numbers = json.loads((out / "metrics.json").read_text())["comparison"]
+    assert (numbers["network"], numbers["classical"], numbers["voxels"]) == ("decay-4", "nlls", 320)
+
+
+def test_finishing_gives_the_classical_fit(invoke: Invoke, decay: Path, echoes: Path, tmp_path: Path) -> None:
+    """Least squares has one answer, wherever it starts: with and without the network they must agree."""
+    for name, more in (
+        ("finished", ("--method", "decay-4", "--finishing")),
+        ("raw", ("--method", "decay-4", "--no-finishing")),
+        ("nlls", ("--method", "nlls")),
+    ):
+        result = invoke(*fit_words(echoes, tmp_path / name, *more))
+        assert result.exit_code == 0, result.output
+    finished, raw, nlls = (volume(tmp_path / n / "T2map.nii.gz") for n in ("finished", "raw", "nlls"))
+    assert np.allclose(finished, nlls, rtol=2e-3)
+    assert np.abs(raw / nlls - 1).max() > 0.01
+    numbers = json.loads((tmp_path / "finished" / "metrics.json").read_text())["comparison"]["percent"]["T2"]
+    assert abs(numbers["median"]) < 0.1
+    assert numbers["beyond"] == 0
+    # the numbers of the panel, made again from the files
+    share = 100 * (raw - nlls) / nlls
+    part = share[..., 0]
+    numbers = json.loads((tmp_path / "raw" / "metrics.json").read_text())["comparison"]["percent"]["T2"]
+    assert numbers["median"] == pytest.approx(np.median(part), rel=1e-3)
+    assert numbers["low"] == pytest.approx(part.mean() - 1.96 * part.std(), rel=1e-3)
+    deviation = volume(tmp_path / "nlls" / "T2map_sd.nii.gz")[..., 0]
+    assert numbers["beyond"] == pytest.approx((np.abs(raw - nlls)[..., 0] > 3 * deviation).mean(), abs=0.01)
+
+
+def test_near_protocol_is_warned_of(invoke: Invoke, decay: Path, echoes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "maps"
+    result = invoke(*fit_words(echoes, out, "--method", "decay", times="10.3,30.9,61.8,103ms"))
+    assert result.exit_code == 0, result.output
+    assert "near the edge of its card: echo_time 1 0.0103" in plain(result.output)
+    assert "near the edge of its card" in (out / "report.html").read_text()
+
+
+WRONG = {
+    "protocol": (TIMES.replace("60", "80"), (), "FQ104", ("decay-4 for", "nlls", "echo_time 3 0.08")),
+    "contrasts": ("10,30,60ms", (), "FQ104", ("number of values of echo_time 3",)),
+    "units": ("10,30,60,100s", (), "FQ102", ("EchoTime = 10 s",)),
+    "no units": ("10,30,60,100", (), "FQ101", ("echo",)),
+    "rician": (TIMES, ("--noise-model", "rician"), "FQ102", ("trained with",)),
+    "model option": (TIMES, ("--offset",), "FQ102", ("trained with False",)),
+    "noise": (TIMES, ("--noise-sd", "-1"), "FQ102", ("--noise-sd",)),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_use_ends_with_an_error_and_no_files(
+    case: str, refused: Callable[..., str], decay: Path, echoes: Path, tmp_path: Path
+) -> None:
+    times, more, code, parts = WRONG[case]
+    out = tmp_path / "maps"
+    text = refused(code, *fit_words(echoes, out, "--method", "decay", *more, times=times))
+    for part in parts:
+        assert part in text
+    assert not out.exists()
+
+
+def test_another_matrix_is_refused(refused: Callable[..., str], decay: Path, tmp_path: Path) -> None:
+    images = np.full((100, 5, 1, 4), 50.0, dtype=np.float32)
+    path = tmp_path / "wide.nii.gz"
+    nib.save(nib.Nifti1Image(images, np.eye(4)), path)
+    out = tmp_path / "maps"
+    text = refused("FQ104", *fit_words(path, out, "--method", "decay"))
+    assert "matrix 100 lies above the trained range, 4 to 64" in text
+    assert "fastqmri fit mese --method nlls" in text
+    assert not out.exists()
+
+
+def test_networks_of_other_models_and_commands(
+    refused: Callable[..., str], decay: Path, echoes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "maps"
+    words = [
+        "fit",
+        "vfa",
+        "-i",
+        echoes,
+        "--flip-angle",
+        "2,5,10,15deg",
+        "--repetition-time",
+        "15ms",
+        "-o",
+        out,
+    ]
+    assert "it maps mese" in refused("FQ501", *words, "--method", "decay")
+    text = refused("FQ501", *fit_words(echoes, out, "--method", "dronn"))
+    assert "decay-4" in text
+    assert "nlls" in text
+    text = refused("FQ501", *fit_words(echoes, out, "--method", "nlls", "--finishing"))
+    assert "for learned methods only" in text
+    assert not out.exists()
+
+
+def _card(folder: Path, **fields: object) -> None:
+    path = folder / "decay-4.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def _spoil(folder: Path, kind: str) -> None:
+    weights = folder / "decay-4.safetensors"
+    if kind == "damaged weights":
+        content = bytearray(weights.read_bytes())
+        content[len(content) // 2] ^= 1
+        weights.write_bytes(content)
+    elif kind == "cut weights":
+        weights.write_bytes(weights.read_bytes()[:100])
+    elif kind == "missing weights":
+        weights.unlink()
+    elif kind == "missing card":
+        (folder / "decay-4.json").unlink()
+    elif kind == "card of others":
+        shutil.copy(folder / "decay-slow.json", folder / "decay-4.json")
+    elif kind == "weights of others":
+        _card(folder, sha256=hashlib.sha256((folder / "decay-slow.safetensors").read_bytes()).hexdigest())
+    elif kind == "another network":
+        small = torch.nn.Linear(2, 2)
+        _card(folder, sha256=write_weights(folder, small, "decay-4"))
+    elif kind == "broken field":
+        _card(folder, validity={"snr": "high"})
+    else:
+        (folder / "decay-4.json").write_text("{")
+
+
+SPOILED = {
+    "damaged weights": "other bytes than decay-4.json describes",
+    "cut weights": "other bytes than decay-4.json describes",
+    "missing weights": "decay-4.safetensors: No such file",
+    "missing card": "without its card nobody knows",
+    "card of others": "the card of 'decay-slow'",
+    "weights of others": "other bytes than decay-4.json describes",
+    "another network": "do not fit the network of decay-4",
+    "broken field": "validity.snr",
+    "no JSON": "decay-4.json",
+}
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+def test_spoiled_weights_and_cards(
+    kind: str, refused: Callable[..., str], decay: Path, echoes: Path, tmp_path: Path
+) -> None:
+    _spoil(decay, kind)
+    out = tmp_path / "maps"
+    assert SPOILED[kind] in refused("FQ301", *fit_words(echoes, out, "--method", "decay-4"))
+    assert not out.exists()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fastqmri.cli.console import note, the_command
+from fastqmri.cli.learned import find_network, finishing_option, words_for
 from fastqmri.cli.options import (
     FORCE,
     MASK,
@@ -25,14 +26,16 @@ from fastqmri.cli.options import (
     option,
     own_options,
 )
-from fastqmri.core import AcquisitionError, FileError, PlausibilityError, ShapeError
+from fastqmri.core import AcquisitionError, FileError, PlausibilityError, ShapeError, UnknownNameError
 from fastqmri.estimators import CATALOGUE
+from fastqmri.methods import is_learned, learned
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fastqmri.core import Acquisition, Measurement, Parameter
     from fastqmri.estimators import Entry
+    from fastqmri.estimators.catalogue import Method
     from fastqmri.io import Grid
     from fastqmri.report import InputRecord
 
@@ -74,9 +77,10 @@ def _options(entry: Entry) -> list[inspect.Parameter]:
             str,
             "auto",
             "--method",
-            help=f"One of {methods}; auto is {entry.methods[0].name}.",
+            help=f"One of {methods}; auto is {entry.methods[0].name}.{words_for('fit', entry.name)}",
             group=_FIT,
         ),
+        finishing_option(_FIT),
         option(
             "noise_model",
             str,
@@ -131,12 +135,13 @@ def _takes_phase(entry: Entry) -> bool:
 
 def fit(entry: Entry, values: Mapping[str, Any]) -> None:
     """Run one fit from the values of the command line."""
+    from fastqmri.cli.comparison import compare_fit
     from fastqmri.cli.job import Job, deliver, estimate, mask_foreground, require_free, use_threads
     from fastqmri.io import FILE_NAMES
 
     images, out = list(values["images"]), Path(values["out"])
-    method = entry.method(values["method"])
-    own = own_options(entry, values)
+    named, own = values["method"], own_options(entry, values)
+    method = None if is_learned(named) else _classical(entry, named).name
     check_choice("--noise-model", values["noise_model"], ("gaussian", "rician"))
     check_level("--noise-sd", values["noise_sd"], "the images")
     check_level("--saturation", values["saturation"], "the images", most=math.inf)
@@ -146,27 +151,53 @@ def fit(entry: Entry, values: Mapping[str, Any]) -> None:
     if acquisition is None:
         remedy = "Give --bval FILE or --b-value 0,500,1000s/mm2."
         raise AcquisitionError("no b-values", "the model needs them.", remedy)
+    network = find_network(
+        named, "fit", values["finishing"], entry=entry, acquisition=acquisition, options=own
+    )
+    if network is not None and values["noise_model"] != "gaussian":
+        raise PlausibilityError(
+            f"--noise-model {values['noise_model']} for {network.name}",
+            "a network knows the noise that it was trained with, and no other.",
+            "Leave --noise-model out.",
+        )
     measurement, grid, more = _load(entry, images, acquisition, values)
     job = Job(
         title=f"{entry.name.upper()} of {images[0].name}",
         entry=entry,
         measurement=measurement,
         command=the_command(),
-        method=method.name,
+        method=method or network.name,  # type: ignore[union-attr]
         noise=values["noise_model"],
         options=own,
         inputs=_records(entry, images, acquisition, values),
         warnings=[*notes, *more],
+        network=network,
     )
     if values["regions"] is not None:
         job.regions = _regions(values["regions"], grid)
-    for text in job.warnings:
-        note(text)
     if values["mask"] is None:
         mask_foreground(job)
+    if network is not None:
+        job.warnings += network.warnings(job.measurement)
+    for text in job.warnings:
+        note(text)
     outcome = estimate(job)
+    if network is not None:
+        job.comparison = compare_fit(job, outcome)
     sources = [*images, *(Path(values[k]) for k in _companions(entry) if values.get(k) not in (None, "none"))]
     deliver(job, outcome, out, sources)
+
+
+def _classical(entry: Entry, name: str) -> Method:
+    """A method of the entry; what is none is told of the learned ones too."""
+    try:
+        return entry.method(name)
+    except UnknownNameError as error:
+        others = learned("fit", entry.name)
+        if not others:
+            raise
+        more = f"{error.remedy.rstrip('.')}; or of the learned ones: {', '.join(others)}."
+        raise UnknownNameError(error.read, error.why, more) from error
 
 
 def _load(

@@ -16,10 +16,12 @@ from fastqmri.core import Measurement, OutputError, ParameterMaps
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fastqmri.cli.learned import Network
+    from fastqmri.core import Estimator
     from fastqmri.estimators import Entry
     from fastqmri.io import Estimation
     from fastqmri.physics.signal import SignalModel
-    from fastqmri.report import InputRecord, KSpaceConsistency, Verdict
+    from fastqmri.report import InputRecord, KSpaceConsistency, MethodComparison, Verdict
 
 
 @dataclass
@@ -40,6 +42,8 @@ class Job:
         description: of the method, where it is not the entry's own.
         cited: bibliography keys of such a method.
         kspace: what k-space says of the maps, where they were made from it.
+        network: that makes the maps, in place of the method.
+        comparison: of its maps with classical ones.
     """
 
     title: str
@@ -55,18 +59,23 @@ class Job:
     description: str | None = None
     cited: tuple[str, ...] = ()
     kspace: KSpaceConsistency | None = None
+    network: Network | None = None
+    comparison: MethodComparison | None = None
 
     @property
     def described(self) -> str:
         """The method, in words."""
         if self.description is not None:
             return self.description
+        if self.network is not None:
+            return self.network.description
         method = self.entry.method(self.method)
         return f"{method.name}: {method.description}"
 
     def model(self) -> SignalModel:
         """The signal model, its open options decided by the data."""
-        decided = {**self.entry.options_for(self.measurement), **self.options}
+        trained = {} if self.network is None else dict(self.network.trained.entry.model_options)
+        decided = {**self.entry.options_for(self.measurement), **trained, **self.options}
         return self.entry.build(self.measurement.acquisition, **decided)
 
 
@@ -107,7 +116,11 @@ def estimate(job: Job) -> Outcome:
     model = job.model()
     begin = time.perf_counter()
     with progress_bar(job.title) as progress:
-        estimator = job.entry.estimator(model, job.method, noise=job.noise, progress=progress)
+        estimator: Estimator = (
+            job.entry.estimator(model, job.method, noise=job.noise, progress=progress)
+            if job.network is None
+            else job.network.estimator(model, progress)
+        )
         maps = estimator.estimate(job.measurement)
     names = tuple(name for name in job.entry.outputs if name in maps)
     return Outcome(maps, model, names, time.perf_counter() - begin)
@@ -132,6 +145,7 @@ def report(job: Job, outcome: Outcome, path: Path) -> tuple[Verdict, dict[Path, 
         seconds=outcome.seconds,
         regions=job.regions,
         kspace=job.kspace,
+        comparison=job.comparison,
     )
     return render_report(path, content)
 
@@ -139,7 +153,12 @@ def report(job: Job, outcome: Outcome, path: Path) -> tuple[Verdict, dict[Path, 
 def references(job: Job) -> tuple[str, ...]:
     """Bibliography keys of exactly the parts used."""
     rician = ("gudbjartsson1995",) if job.noise == "rician" else ()
-    methods = job.cited if job.description is not None else job.entry.method(job.method).references
+    if job.description is not None:
+        methods = job.cited
+    elif job.network is not None:
+        methods = job.network.references
+    else:
+        methods = job.entry.method(job.method).references
     used = (*job.model().references, *methods, *rician)
     return tuple(dict.fromkeys(used))
 
@@ -152,7 +171,12 @@ def estimation(job: Job, label: str) -> Estimation:
     reference = next((found for key in references(job)[::-1] if (found := doi(key))), "")
     algorithm = f"{job.model().title}; {job.described.partition(': ')[2]}; {job.noise} noise"
     # BIDS allows only letters and digits in a label
-    return Estimation(label.replace("-", ""), algorithm, f"doi:{reference}" if reference else "")
+    return Estimation(
+        label.replace("-", ""),
+        algorithm,
+        f"doi:{reference}" if reference else "",
+        details={} if job.network is None else job.network.provenance,
+    )
 
 
 def require_free(names: Sequence[str], out: Path, force: bool) -> None:

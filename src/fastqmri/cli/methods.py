@@ -94,7 +94,7 @@ def _show(one: LearnedMethod, entries: Iterable[RecipeEntry]) -> None:
 
     console.print(f"[bold]{one.name}[/]  {one.title}", highlight=False)
     say(f"  type {one.type}: {_TYPES[one.type]}")
-    say(f"  outside of what it was trained for: fastqmri {one.classical}")
+    say(f"  outside of what it was trained for: {one.classical}")
     for entry in entries:
         console.print(f"\n[bold]{entry.name}[/]  {entry.make().title}", highlight=False)
         if has_weights(entry.name):

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fastqmri.cli.comparison import comparison
 from fastqmri.cli.console import note, progress_bar, the_command
+from fastqmri.cli.learned import find_network, finishing_option, words_for
 from fastqmri.cli.options import (
     FIELDS,
     FORCE,
@@ -26,10 +28,12 @@ from fastqmri.cli.options import (
 )
 from fastqmri.core import AcquisitionError, DiffusionWeighted, ShapeError, UnknownNameError
 from fastqmri.estimators import CATALOGUE
+from fastqmri.methods import learned
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fastqmri.cli.learned import Network
     from fastqmri.core import Acquisition, ParameterMaps
     from fastqmri.estimators import Entry
     from fastqmri.estimators.reconstruction.volume import Plane, PlaneMethod, Planes
@@ -49,6 +53,7 @@ _COILS = ("espirit", "walsh")
 _HEADER = ("echo_time", "repetition_time", "flip_angle", "inversion_time")
 _FIT = "Reconstruction"
 MODEL_BASED = "model-based"
+_BESIDE = "classical_"
 _MODEL_BASED_TEXT = (
     "Maps straight from k-space: signal model and encoding inverted together, with a total-variation prior."
 )
@@ -94,9 +99,10 @@ def _options() -> list[inspect.Parameter]:
             "auto",
             "--method",
             help=f"One of {names}; auto is model-based where samples are missing, else cg-sense. "
-            "The list above says what they do.",
+            f"The list above says what they do.{words_for('recon')}",
             group=_FIT,
         ),
+        finishing_option(_FIT),
         option("fit_method", str, "auto", "--fit-method", help="Of the images, as fit --method.", group=_FIT),
         option(
             "weight",
@@ -152,21 +158,26 @@ def recon(values: Mapping[str, Any]) -> None:
         acquisition, origins = _acquisition(entry, values, whole, paths[0])
         planes = Planes.of(whole.prewhitened())
     scan = planes.scan
-    method = _method(entry, values, scan)
+    method = _method(entry, values, scan, acquisition)
     model = entry.build(acquisition, **method.options)
     mask, known, notes = _companions(values, planes)
     for text in (*scan.notes, *notes):
         note(text)
     noise = values["noise_sd"] or (2**-0.5 if scan.noise is not None else None)
     tally = ConsistencyTally(acquisition.contrasts)
-    pieces = FinishedPieces(out / ".planes", _identity(values, paths))
+    network = method.network
+    weights = "" if network is None else network.trained.card.sha256
+    pieces = FinishedPieces(out / ".planes", _identity({**values, "weights": weights}, paths))
     middle = scan.slices // 2
+    beside: list[tuple[ParameterMaps, ParameterMaps, float]] = []
 
     def keep(plane: Plane) -> None:
         _count(tally, plane, picture=plane.index == middle)
         shown = {}
         if plane.index == middle and tally.picture is not None:
             shown = dict(zip(("measured", "residue"), tally.picture, strict=True))
+        if network is not None and (plane.index == middle or not beside):
+            shown |= _classical_arrays(plane, entry, beside)
         arrays = {"images": plane.images.abs(), "tally": tally.state(), **shown, **maps_as_arrays(plane.maps)}
         pieces.save(plane.index, arrays)
 
@@ -176,7 +187,11 @@ def recon(values: Mapping[str, Any]) -> None:
             return None
         shown = (arrays["measured"], arrays["residue"]) if "measured" in arrays else None
         tally.restore(arrays["tally"], shown)
-        return maps_of_arrays(arrays), arrays["images"]
+        maps = maps_of_arrays(arrays)
+        other = {n.removeprefix(_BESIDE): a for n, a in arrays.items() if n.startswith(_BESIDE)}
+        if other:
+            beside[:] = [(maps, maps_of_arrays(other), float(other["seconds"]))]
+        return maps, arrays["images"]
 
     begin = time.perf_counter()
     with progress_bar(f"{entry.name.upper()} by {method.name}") as progress:
@@ -204,10 +219,39 @@ def recon(values: Mapping[str, Any]) -> None:
         description=f"{method.name}: {method.description}",
         cited=method.references,
         kspace=tally.result(),
+        network=network,
     )
+    if network is not None and beside:
+        own, other, other_seconds = beside[-1]
+        share = seconds / max(int(maps.estimated.sum()), 1) * int(own.estimated.sum())
+        job.comparison = comparison(network, MODEL_BASED, own, other, share, other_seconds)
     names = tuple(name for name in entry.outputs if name in maps)
     deliver(job, Outcome(maps, model, names, seconds), out, paths)
     pieces.clear()
+
+
+def _classical_arrays(
+    plane: Plane, entry: Entry, beside: list[tuple[ParameterMaps, ParameterMaps, float]]
+) -> dict[str, Tensor]:
+    """Model-based maps of a plane that a network mapped, to be kept with it; also put in ``beside``."""
+    import torch
+
+    from fastqmri.estimators.reconstruction.model_based import ModelBased
+    from fastqmri.io.finished_pieces import maps_as_arrays
+
+    begin = time.perf_counter()
+    with progress_bar(f"{MODEL_BASED}, to compare"):
+        model = entry.build(plane.measurement.acquisition, **_signed(entry))
+        maps = ModelBased(model).estimate(plane.measurement)
+    seconds = time.perf_counter() - begin
+    beside[:] = [(plane.maps, maps, seconds)]
+    arrays = {**maps_as_arrays(maps), "seconds": torch.tensor(seconds)}
+    return {f"{_BESIDE}{name}": array for name, array in arrays.items()}
+
+
+def _signed(entry: Entry) -> dict[str, Any]:
+    """Options of a model for k-space, which keeps the polarity that magnitude images lose."""
+    return {"signal": "real"} if "real" in entry.options.get("signal", ()) else {}
 
 
 def _identity(values: Mapping[str, Any], paths: list[Path]) -> str:
@@ -229,6 +273,7 @@ class _Method:
         references: bibliography keys.
         options: of the model.
         build: makes it for a model.
+        network: that it is.
     """
 
     name: str
@@ -236,6 +281,7 @@ class _Method:
     references: tuple[str, ...]
     options: Mapping[str, Any]
     build: Callable[[SignalModel], PlaneMethod]
+    network: Network | None = None
 
 
 def _entry(name: str) -> Entry:
@@ -249,25 +295,45 @@ def _entry(name: str) -> Entry:
     return found
 
 
-def _method(entry: Entry, values: Mapping[str, Any], scan: RawScan) -> _Method:
+def _method(entry: Entry, values: Mapping[str, Any], scan: RawScan, acquisition: Acquisition) -> _Method:
     from fastqmri.estimators.reconstruction import RECONSTRUCTIONS
     from fastqmri.estimators.reconstruction.volume import ImagesFirst
 
+    network = find_network(
+        values["method"], "recon", values["finishing"], entry=entry, acquisition=acquisition
+    )
+    if network is not None:
+        from fastqmri.estimators.reconstruction.volume import FromKSpace
+
+        if values["weight"] is not None:
+            raise UnknownNameError(
+                f"--weight {values['weight']:g} for {network.name}",
+                "a network has no such weight.",
+                "Leave --weight out.",
+            )
+        chosen = network
+        return _Method(
+            network.name,
+            network.description.partition(": ")[2],
+            network.references,
+            {**_signed(entry), **dict(network.trained.entry.model_options)},
+            lambda model: FromKSpace(chosen.build(model=model)),
+            network,
+        )
     name, factor = values["method"], values["weight"] or 1.0
     signals = entry.options.get("signal", ())
     if name == "auto":
         name = MODEL_BASED if scan.mask is None or not bool(scan.mask.all()) else "cg-sense"
-    check_choice("--method", name, (MODEL_BASED, *RECONSTRUCTIONS))
+    check_choice("--method", name, (MODEL_BASED, *RECONSTRUCTIONS, *learned("recon", entry.name)))
     if name == MODEL_BASED:
         from fastqmri.estimators.reconstruction.model_based import ModelBased
         from fastqmri.estimators.reconstruction.volume import FromKSpace
 
-        # k-space keeps the polarity that magnitude images lose
         return _Method(
             name,
             _MODEL_BASED_TEXT,
             ModelBased.references,
-            {"signal": "real"} if "real" in signals else {},
+            _signed(entry),
             lambda model: FromKSpace(_weighted(ModelBased(model), factor)),
         )
     stage, fit = RECONSTRUCTIONS[name], entry.method(values["fit_method"])

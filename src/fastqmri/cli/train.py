@@ -166,7 +166,7 @@ def _train(
             method=one.name,
             command=command_text(one, recipe, settings),
             sha256=sha256,
-            classical=f"fastqmri {one.classical}",
+            classical=one.classical,
             references=one.references,
             finishing=_finishing(entry),
             results=results,

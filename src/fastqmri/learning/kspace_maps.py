@@ -17,6 +17,7 @@ from fastqmri.estimators.judgement import (
     outputs_of,
 )
 from fastqmri.estimators.reconstruction.images import encoding_of
+from fastqmri.estimators.reconstruction.model_based import Explanation
 from fastqmri.estimators.reconstruction.noise import kspace_noise
 from fastqmri.learning.cards import Card
 from fastqmri.learning.kspace_draws import KSpaceDraw, divided, encoded
@@ -73,6 +74,10 @@ class KSpaceMaps:
             DataError: images, k-space off the grid, or with NaN or infinite samples.
             ValidityError: a measurement outside the card.
         """
+        return self.explain(measurement).maps
+
+    def explain(self, measurement: Measurement) -> Explanation:
+        """`estimate`, with the images that the maps stand for, and zero-filled ones."""
         scan, notes = self._admitted(measurement)
         network = self.network
         if self.steps:
@@ -87,7 +92,8 @@ class KSpaceMaps:
             amplitude, value = network(features)
             images = synthesised(self.maker.model, amplitude, value, features, scan.known)[0]
             scaled = amplitude[0].abs() * features.scale[0]
-        return self._maps(measurement, scan, scaled, value[0], images, notes)
+        maps = self._maps(measurement, scan, scaled, value[0], images, notes)
+        return Explanation(maps, encoding_of(measurement).zero_filled(measurement.data), images)
 
     def _admitted(self, measurement: Measurement) -> tuple[KSpaceDraw, tuple[str, ...]]:
         encoding = encoding_of(measurement)

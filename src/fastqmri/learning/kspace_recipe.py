@@ -149,9 +149,17 @@ class KSpaceRecipe(Recipe):
         )
 
     def build(self, network: nn.Module, card: Card, **options: Any) -> KSpaceMaps:
-        """The network as an `Estimator`; options are those of `KSpaceMaps`."""
+        """The network as an `Estimator`.
+
+        Args:
+            network: trained.
+            card: of its weights.
+            **options: those of `KSpaceMaps`; ``finishing`` is its ``steps``. ``model`` is the recipe's own.
+        """
         assert isinstance(network, MapCorrection)
-        return KSpaceMaps(network, self.maker, card, self.study.knee, **{"steps": self.steps, **options})
+        options.pop("model", None)
+        steps = options.pop("finishing", self.steps)
+        return KSpaceMaps(network, self.maker, card, self.study.knee, **{"steps": steps, **options})
 
     def evaluate(
         self, network: nn.Module, card: Card, *, seeds: int = 3, progress: Progress | None = None

@@ -72,6 +72,10 @@ class Recipe(ABC):
     def network(self) -> nn.Module:
         """A network with fresh weights, of PyTorch's global generator, which the trainer seeds."""
 
+    def skeleton(self) -> nn.Module:
+        """A network whose numbers will all be replaced; for recipes whose fresh ones take long to make."""
+        return self.network()
+
     @abstractmethod
     def draw(self, generator: torch.Generator, count: int) -> Any:
         """Fresh samples: tensors, or tuples, dictionaries or dataclasses of them; all chance from the generator."""

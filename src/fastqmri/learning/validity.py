@@ -26,7 +26,7 @@ class Validity(BaseModel):
         tissue: parameter -> range that was trained, in the parameter's unit.
         snr: mean signal of the brightest contrast over the noise.
         acceleration: all samples over those measured.
-        matrix: voxels along a side.
+        matrix: voxels along a side of a slice, the first two axes.
         coils: number of receive coils.
         voxel_size: edge of a voxel in mm.
         field_strength: T.
@@ -93,7 +93,8 @@ def judge(validity: Validity, measurement: Measurement, **numbers: float | None)
             the matrix is read off the measurement. What is None or left out is not judged.
     """
     found = judge_protocol(validity, measurement.acquisition)
-    sides = [float(side) for side in measurement.voxels if side > 1]
+    # the third axis counts slices
+    sides = [float(side) for side in measurement.voxels[:2] if side > 1]
     for name, value in [*(("matrix", side) for side in sides), *numbers.items()]:
         found += in_range(name, value, getattr(validity, name))
     for name, limits in validity.known.items():
@@ -150,12 +151,12 @@ def judge_protocol(validity: Validity, acquisition: Acquisition) -> Judgement:
         return Judgement(refusals=(f"the acquisition is {type(acquisition).__name__}, trained was {kind}",))
     worst = 0.0
     places = []
-    for name, a, b in _pairs(trained, given):
+    for name, a, b, least in _pairs(trained, given):
         if isinstance(a, str) or a is None or b is None or isinstance(b, str):
             # what the network was not told of, such as an excitation outside its model, plays no part
             difference = 0.0 if a == b or a is None else math.inf
         else:
-            difference = abs(float(a) - float(b)) / max(abs(float(a)), 1e-12) if a != b else 0.0
+            difference = abs(float(a) - float(b)) / max(abs(float(a)), least, 1e-12)
         if difference > validity.tolerance:
             places.append(f"{name} {_text(b)} (trained: {_text(a)})")
             worst = max(worst, difference)
@@ -182,28 +183,23 @@ def protocol_text(validity: Validity) -> str:
     return f"{validity.acquisition['class']}: {'; '.join(words)}"
 
 
-def _pairs(trained: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Numbers and words of both, side by side; lists of different length as one difference."""
+def _pairs(trained: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any, float]]:
+    """Numbers and words of both, side by side, and what a difference is relative to at least.
+
+    Lists of different length count as one difference.
+    """
     for name, a in trained.items():
         b = given.get(name)
         if isinstance(a, Sequence) and isinstance(b, Sequence) and not isinstance(a, str):
             if len(a) != len(b):
-                yield f"number of values of {name}", str(len(a)), str(len(b))
+                yield f"number of values of {name}", str(len(a)), str(len(b)), 0.0
                 continue
-            yield from _elements(name, a, b)
+            # against the largest, so that a zero or a tiny entry does not make any difference infinite
+            least = 0.1 * max((abs(x) for x in a if isinstance(x, (int, float))), default=0.0)
+            for i, (x, y) in enumerate(zip(a, b, strict=True), 1):
+                yield f"{name} {i}", x, y, least
         else:
-            yield name, a, b
-
-
-def _elements(name: str, a: Sequence[Any], b: Sequence[Any]) -> Iterator[tuple[str, Any, Any]]:
-    # against the largest, so that a zero or a tiny entry does not make any difference infinite
-    numbers = [x for x in a if isinstance(x, (int, float))]
-    floor = 0.1 * max((abs(x) for x in numbers), default=0.0)
-    for i, (x, y) in enumerate(zip(a, b, strict=True), 1):
-        if isinstance(x, (int, float)) and isinstance(y, (int, float)) and abs(x) < floor:
-            yield f"{name} {i}", x + floor, y + floor
-        else:
-            yield f"{name} {i}", x, y
+            yield name, a, b, 0.0
 
 
 def _text(value: Any) -> str:

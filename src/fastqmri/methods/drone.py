@@ -84,8 +84,15 @@ class Drone(Recipe):
 
     def network(self) -> VoxelNetwork:
         """Projection on singular vectors of the signals, norm, perceptron."""
+        return self._around(self._examples)
+
+    def skeleton(self) -> VoxelNetwork:
+        """Without singular vectors, which would have to be simulated for."""
+        return self._around(torch.zeros(self.acquisition().contrasts, self.directions))
+
+    def _around(self, projection: Tensor) -> VoxelNetwork:
         outputs = [Scaled(name, *limits, logarithmic=True) for name, limits in TRAINED.items()]
-        return VoxelNetwork(self._examples, outputs, self.widths, adapt=self.pool is None)
+        return VoxelNetwork(projection, outputs, self.widths, adapt=self.pool is None)
 
     def draw(self, generator: torch.Generator, count: int) -> Voxels:
         """Fresh voxels with fresh noise, or a choice from the pool."""

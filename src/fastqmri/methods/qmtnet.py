@@ -247,8 +247,9 @@ class _VoxelRecipe(_TransferRecipe):
         return self._score({s.name: s.to_value(unit[:, i]) for i, s in enumerate(network.outputs)}, maps)
 
     def build(self, network: nn.Module, card: Card, **options: Any) -> TransferEstimator:
-        """An `Estimator`; ``finishing`` least-squares steps follow, ``progress`` is reported."""
+        """An `Estimator`; ``finishing`` steps follow, ``progress`` is reported; ``model`` is the recipe's own."""
         assert isinstance(network, VoxelNetwork)
+        options.pop("model", None)
         return TransferEstimator(network, card, self.water, **{"finishing": self.finishing, **options})
 
 
@@ -410,4 +411,5 @@ class QmtTwoStage(_TransferRecipe):
     def build(self, network: nn.Module, card: Card, **options: Any) -> TwoStageEstimator:
         """An `Estimator`; ``mapper`` is ``network``, or ``nlls`` for the classical fit of the completed images."""
         assert isinstance(network, TwoStage)
+        options.pop("model", None)
         return TwoStageEstimator(network, network.fit, card, TWELVE, MEASURED, **options)

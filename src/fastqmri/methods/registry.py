@@ -63,7 +63,7 @@ class LearnedMethod:
         stage: the command that it serves.
         references: bibliography keys, the method's own paper last.
         recipes: its networks.
-        classical: what to use outside of what they were trained for, as the user asks for it.
+        classical: the command that maps what they were not trained for, ``fastqmri fit mese --method nlls``.
     """
 
     name: str
@@ -99,6 +99,7 @@ class Trained:
     card: Card
 
 
+_AT = "fastqmri.methods"
 _ALL: tuple[LearnedMethod, ...] = (
     LearnedMethod(
         "drone",
@@ -107,17 +108,15 @@ _ALL: tuple[LearnedMethod, ...] = (
         "fit",
         ("ma2013", "jiang2015", "cohen2018"),
         (
-            RecipeEntry(
-                "drone-25", "fastqmri.methods.drone:Drone25", "fingerprinting", (("signal", "magnitude"),)
-            ),
+            RecipeEntry("drone-25", f"{_AT}.drone:Drone25", "fingerprinting", (("signal", "magnitude"),)),
             RecipeEntry(
                 "drone-irfisp",
-                "fastqmri.methods.drone:DroneIrFisp",
+                f"{_AT}.drone:DroneIrFisp",
                 "fingerprinting",
                 (("signal", "magnitude"),),
             ),
         ),
-        "fit fingerprinting --method matching-refined",
+        "fastqmri fit fingerprinting --method matching-refined",
     ),
     LearnedMethod(
         "qmtnet",
@@ -128,7 +127,7 @@ _ALL: tuple[LearnedMethod, ...] = (
         tuple(
             RecipeEntry(
                 name,
-                f"fastqmri.methods.qmtnet:{kind}",
+                f"{_AT}.qmtnet:{kind}",
                 "qmt",
                 (("normalised", True), ("water", water)),
                 needs_data=True,
@@ -140,7 +139,28 @@ _ALL: tuple[LearnedMethod, ...] = (
                 ("qmtnet-ten", "QmtTenPoints", "free"),
             )
         ),
-        "--method nlls --normalised --water measured",
+        "fastqmri fit qmt --method nlls --normalised --water measured",
+    ),
+    LearnedMethod(
+        "mantis",
+        "MANTIS: T2 and M0 from undersampled k-space, by a network taught by maps and k-space",
+        3,
+        "recon",
+        ("zhu2023", "liu2019"),
+        (RecipeEntry("mantis-t2", f"{_AT}.mantis:MantisT2", "mese"),),
+        "fastqmri recon --method model-based",
+    ),
+    LearnedMethod(
+        "relax",
+        "RELAX: T2 or T1 from undersampled k-space, by a network taught by k-space alone",
+        3,
+        "recon",
+        ("zhu2023", "liu2021"),
+        (
+            RecipeEntry("relax-t2", f"{_AT}.relax:RelaxT2", "mese"),
+            RecipeEntry("relax-t1", f"{_AT}.relax:RelaxT1", "vfa"),
+        ),
+        "fastqmri recon --method model-based",
     ),
 )
 METHODS: dict[str, LearnedMethod] = {one.name: one for one in _ALL}
@@ -236,7 +256,7 @@ def _load(name: str, folder: Path, stamps: tuple[tuple[int, int], ...]) -> Train
     card = read_card(folder, name)
     entry = recipe_entry(name)
     recipe = entry.make()
-    return Trained(method(name), entry, recipe, read_weights(folder, recipe.network(), card), card)
+    return Trained(method(name), entry, recipe, read_weights(folder, recipe.skeleton(), card), card)
 
 
 def choose(name: str, acquisition: Acquisition, model: str | None = None) -> RecipeEntry:

@@ -1,6 +1,7 @@
 """Reports: one self-contained page per measurement, and one per group."""
 
 from fastqmri.report.build import render_report, write_report
+from fastqmri.report.comparison import MethodComparison
 from fastqmri.report.consistency import ConsistencyTally, KSpaceConsistency
 from fastqmri.report.content import InputRecord, ReportContent
 from fastqmri.report.index import write_index
@@ -11,6 +12,7 @@ __all__ = [
     "ConsistencyTally",
     "InputRecord",
     "KSpaceConsistency",
+    "MethodComparison",
     "ReportContent",
     "Verdict",
     "judge",

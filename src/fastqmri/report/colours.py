@@ -122,6 +122,12 @@ def uncertainty_scale(values: Floats) -> Scale:
     return Scale("acton", _with_black(crameri("acton")), 0.0, _rounded_up(_percentile(values, _TOP, 1.0)))
 
 
+def symmetric_scale(values: Floats) -> Scale:
+    """Scale of differences: the same on both sides of zero."""
+    half = _rounded_up(_percentile(np.abs(values), _TOP, 1.0))
+    return Scale("vik, diverging", _with_black(crameri("vik")), -half, half)
+
+
 def image_scale(low: float, high: float) -> Scale:
     """Scale of measured images: from black to white."""
     return Scale("grey", _grey(0.0), low, high)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fastqmri.core import Measurement, ParameterMaps
 from fastqmri.physics.signal import SignalModel
+from fastqmri.report.comparison import MethodComparison
 from fastqmri.report.consistency import KSpaceConsistency
 
 
@@ -51,6 +52,7 @@ class ReportContent:
         region_names: label -> name.
         procedure: what was done, in place of the sentence that is made up of model and method.
         kspace: what k-space says of the maps, where they were made from it.
+        comparison: of a network's maps with classical ones, where a network made them.
     """
 
     title: str
@@ -68,3 +70,4 @@ class ReportContent:
     region_names: Mapping[int, str] = field(default_factory=dict)
     procedure: str | None = None
     kspace: KSpaceConsistency | None = None
+    comparison: MethodComparison | None = None

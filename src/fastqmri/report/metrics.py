@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
+from fastqmri.report.comparison_panel import ComparisonPanel
 from fastqmri.report.content import ReportContent
 from fastqmri.report.prose import versions
 from fastqmri.report.statistics import Numbers
@@ -46,6 +47,19 @@ def as_json(content: ReportContent, numbers: Numbers, verdict: Verdict) -> str:
             "residual_over_noise": _or_null(content.kspace.residual_over_noise),
             "acceleration": _or_null(content.kspace.acceleration),
             "coils": content.kspace.coils,
+        }
+    if content.comparison is not None:
+        panel = ComparisonPanel(content.comparison, content.shown)
+        record["comparison"] = {
+            "network": content.comparison.network,
+            "classical": content.comparison.classical,
+            "voxels": panel.voxels,
+            "seconds": content.comparison.seconds,
+            "classical_seconds": content.comparison.other_seconds,
+            "percent": {
+                one.name: {key: _or_null(getattr(one, key)) for key in ("median", "low", "high", "beyond")}
+                for one in panel.parameters
+            },
         }
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -13,6 +13,7 @@ from fastqmri.core.references import bibtex, citation, doi
 from fastqmri.physics.signal.diffusion import TENSOR_ELEMENTS
 from fastqmri.report import evidence, figures
 from fastqmri.report.colours import Floats, Scale, image_scale, scale_of, uncertainty_scale, window
+from fastqmri.report.comparison_panel import ComparisonPanel
 from fastqmri.report.content import InputRecord, ReportContent
 from fastqmri.report.figures import ColourBar, Picture
 from fastqmri.report.mosaic import plan
@@ -96,6 +97,7 @@ class Page:
             "notes": self.maps.notes,
             "evidence": self._evidence(),
             "kspace": self._kspace(),
+            "comparison": self._comparison(),
             "distributions": [self._distribution(name) for name in content.shown[:LEADING]],
             "statistics": self._statistics_rows(),
             "methods": methods_text(content, self.numbers),
@@ -243,6 +245,10 @@ class Page:
             words += f", {number(kspace.residual_over_noise)} times what noise alone would"
         alt = f"Measured k-space and its residual by distance from the centre. {words}"
         return figures.kspace_figure(kspace, alt), f"{words}."
+
+    def _comparison(self) -> ComparisonPanel | None:
+        comparison = self.content.comparison
+        return None if comparison is None else ComparisonPanel(comparison, self.content.shown)
 
     def _distribution(self, name: str) -> Picture:
         """Histograms of a parameter by region."""

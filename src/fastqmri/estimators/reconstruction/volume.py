@@ -13,7 +13,6 @@ from torch import Tensor
 from fastqmri.core import Acquisition, DataError, Estimator, Flag, Measurement, ParameterMaps, ShapeError
 from fastqmri.estimators.reconstruction.coil_maps import estimate_sensitivities, walsh
 from fastqmri.estimators.reconstruction.images import ImageReconstruction, Progress
-from fastqmri.estimators.reconstruction.model_based import ModelBased
 from fastqmri.estimators.reconstruction.noise import kspace_noise
 from fastqmri.estimators.screening import foreground
 from fastqmri.io.raw import RawScan
@@ -86,16 +85,43 @@ class ImagesFirst:
         return maps, images, predicted_images(self.model, maps, measurement, images)
 
 
+class Explained(Protocol):
+    """Maps, and what they say of the images."""
+
+    @property
+    def maps(self) -> ParameterMaps:
+        """The estimate."""
+        ...
+
+    @property
+    def start(self) -> Tensor:
+        """Complex images (contrast, *plane) that it started from."""
+        ...
+
+    @property
+    def predicted(self) -> Tensor:
+        """Complex images (contrast, *plane) that it stands for."""
+        ...
+
+
+class Explaining(Protocol):
+    """Takes k-space straight to maps."""
+
+    def explain(self, measurement: Measurement) -> Explained:
+        """Maps, and what they say of the images."""
+        ...
+
+
 @dataclass(frozen=True)
 class FromKSpace:
-    """Model-based reconstruction. A `PlaneMethod`.
+    """From k-space straight to maps, such as model-based reconstruction. A `PlaneMethod`.
 
     Attributes:
         reconstruction: of the maps.
         needs_coils: always.
     """
 
-    reconstruction: ModelBased
+    reconstruction: Explaining
     needs_coils: bool = True
 
     def __call__(self, measurement: Measurement) -> tuple[ParameterMaps, Tensor, Tensor]:
