@@ -189,3 +189,26 @@ def test_refusals_before_anything_is_read(refused, dataset, tmp_path):
     shutil.rmtree(dataset / "sub-01")
     assert "MEGRE" in refused("FQ301", "qsm", dataset, out)
     assert not out.exists()
+
+
+def test_network_maps_the_off_diagonal_field_too(invoke, dataset, scan, tmp_path):
+    one, _ = scan
+    out = tmp_path / "maps"
+    result = invoke("qsm", dataset, out, "--method", "modl-qsm")
+    assert result.exit_code == 0, result.output
+    anat = out / "sub-01" / "anat"
+    (chimap,) = [path for path in anat.glob("*_Chimap.nii.gz") if "Sd_" not in path.name]
+    assert "qsmmodlqsm" in json.dumps([path.name for path in out.rglob("*")])
+    (rest,) = [path for path in anat.glob("*offDiagonalField.nii.gz") if "Sd_" not in path.name]
+    (flags,) = anat.glob("*Flag_dseg.nii.gz")
+    kept = (_read(flags).int() & 128) == 0
+    assert correlation(_read(chimap)[kept], one.chi[kept]) > 0.8
+    assert float(_read(rest)[kept].std()) < 0.01
+    # the same again is not done again
+    assert "1 unchanged" in invoke("qsm", dataset, out, "--method", "modl-qsm").output
+
+
+def test_network_refuses_an_oblique_field(invoke, dataset, tmp_path):
+    result = invoke("qsm", dataset, tmp_path / "maps", "--method", "modl-qsm", "--b0-direction", "0,1,1")
+    assert result.exit_code != 0
+    assert "--method tv" in " ".join(result.output.split())

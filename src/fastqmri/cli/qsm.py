@@ -21,6 +21,7 @@ from fastqmri.cli.run import SOME_FAILED, input_records
 from fastqmri.core import FileError, Measurement, OutputError, PlausibilityError, SidecarError, UnitError
 from fastqmri.core.units import FIELD, TIME, format_quantity, parse_quantities, parse_quantity
 from fastqmri.estimators.susceptibility import BACKGROUND_REMOVALS, INVERSIONS, echo_combination, unwrapping
+from fastqmri.methods import learned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +92,7 @@ def qsm(
         str,
         typer.Option(
             "--method",
-            help="Dipole inversion, as fastqmri qsm --help lists them; auto.",
+            help="Dipole inversion: auto, tkd, tsvd, l2, tv, medi, ndi, or a network, modl-qsm.",
             rich_help_panel=_STAGES,
         ),
     ] = "auto",
@@ -154,7 +155,7 @@ def _settings(
     check_choice("--unwrap", unwrap, unwrapping.METHODS)
     check_choice("--combine", combine, echo_combination.METHODS)
     check_choice("--background", background, tuple(BACKGROUND_REMOVALS))
-    check_choice("--method", method, ("auto", *_ONE_ORIENTATION))
+    check_choice("--method", method, ("auto", *_ONE_ORIENTATION, *learned("qsm")))
     along: tuple[float, ...] | None = None
     if direction is not None:
         try:
@@ -409,7 +410,12 @@ def _ready(scan: Collection, strength: float | None, settings: dict[str, Any]) -
 
 def _mapping(strength: float, settings: dict[str, Any]) -> SusceptibilityMapping:
     from fastqmri.estimators.susceptibility import SusceptibilityMapping
+    from fastqmri.methods import load
 
+    name = settings["inversion"]
+    if name in learned("qsm"):
+        trained = load(name)
+        settings = {**settings, "inversion": trained.recipe.build(trained.network, trained.card)}
     return SusceptibilityMapping(strength, **settings)
 
 

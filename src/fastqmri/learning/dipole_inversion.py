@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -35,14 +35,16 @@ class LearnedInversion:
         network: trained.
         check: refuses or warns of a field that the network was not trained for: warnings.
         largest: absolute χ in ppm, against the mean, that the network was trained for; beyond it voxels are flagged.
+        weights: what tells these weights from others, for records.
         start: first χ; None for zero.
         finishing: steps of conjugate gradients for the field from the network's χ; 0 for none.
         pull: of the finishing towards the network's χ, in units of (noise / typical χ)².
     """
 
-    network: UnrolledDipole
-    check: Callable[[LocalField], tuple[str, ...]]
+    network: UnrolledDipole = field(repr=False)
+    check: Callable[[LocalField], tuple[str, ...]] = field(repr=False)
     largest: float
+    weights: str = ""
     start: TotalVariation | None = WARM_START
     finishing: int = 0
     pull: float = 0.1

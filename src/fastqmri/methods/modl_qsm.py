@@ -115,7 +115,7 @@ class ModlQsm(Recipe):
         cases = inversion_cases(self.ranges)
         results = []
         for done, (case, ranges) in enumerate(cases.items()):
-            count = seeds if done == 0 else max(1, seeds // 2)
+            count = seeds if done == 0 else max(1, seeds // 3)
             drawn = [fields_of(seed, ranges) for seed in range(_HELD_OUT, _HELD_OUT + count)]
             results += inversion_results(case, methods, drawn)
             if progress:
@@ -142,7 +142,7 @@ class ModlQsm(Recipe):
 
         largest = card.validity.tissue["Chi"][1]
         steps = own if finishing is None else finishing
-        return LearnedInversion(network, judged, largest, finishing=steps, **self._start)
+        return LearnedInversion(network, judged, largest, card.sha256, finishing=steps, **self._start)
 
 
 def _judgement(local: LocalField, validity: Validity) -> Judgement:

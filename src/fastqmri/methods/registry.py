@@ -162,6 +162,15 @@ _ALL: tuple[LearnedMethod, ...] = (
         ),
         "fastqmri recon --method model-based",
     ),
+    LearnedMethod(
+        "modl-qsm",
+        "susceptibility along B0 and the off-diagonal field of one orientation, unrolled",
+        4,
+        "qsm",
+        ("feng2021",),
+        (RecipeEntry("modl-qsm", "fastqmri.methods.modl_qsm:ModlQsm"),),
+        "--method tv",
+    ),
 )
 METHODS: dict[str, LearnedMethod] = {one.name: one for one in _ALL}
 """Every method by its name."""

@@ -24,8 +24,15 @@ ENTRIES = 256
 
 _LIPARI = ("T1", "T1star", "R1", "R1star")
 _NAVIA = ("T2", "T2star", "T1rho", "T2short", "T2long", "R2", "R2star", "R1rho")
-_CENTRES = {"B1": 1.0, "B0": 0.0, "Chi": 0.0, "local_field": 0.0, "total_field": 0.0}
-_GREY = ("FA", "M0", "S0", "Chi", "local_field")
+_CENTRES = {
+    "B1": 1.0,
+    "B0": 0.0,
+    "Chi": 0.0,
+    "local_field": 0.0,
+    "off_diagonal_field": 0.0,
+    "total_field": 0.0,
+}
+_GREY = ("FA", "M0", "S0", "Chi", "local_field", "off_diagonal_field")
 _FIXED = {"FA": (0.0, 1.0), "phase": (-math.pi, math.pi)}
 _TOP = 95
 _ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
