@@ -53,4 +53,4 @@ def test_card_refuses_what_was_not_trained(trained) -> None:  # type: ignore[no-
         with pytest.raises(ValidityError, match="tv"):
             dataclasses.replace(drawn, **change).invert(inversion)
     with pytest.raises(ValidityError, match="snr"):
-        drawn.invert(inversion, noise=4 * drawn.noise)
+        drawn.invert(inversion, noise=8 * drawn.noise)

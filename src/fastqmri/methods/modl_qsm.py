@@ -25,6 +25,8 @@ _FIRST_SEED = 1_000_000
 _TUNING = range(100, 106)
 _RANGES = FieldRanges()
 _HELD_OUT = 1000
+_LOWEST_SNR = 20.0
+"""Half of the lowest it was trained with; on held-out phantoms it is still ahead of the classical inversions."""
 _LARGEST = 0.5
 """ppm from the mean; of the few calcifications it was trained with it has learned little."""
 _REFERENCES = ("feng2021",)
@@ -46,7 +48,7 @@ class ModlQsm(Recipe):
     name: ClassVar[str] = "modl-qsm"
     title: ClassVar[str] = "susceptibility along B0 and the off-diagonal field from one orientation, unrolled"
     settings: ClassVar[TrainingSettings] = TrainingSettings(
-        seed=1, steps=2200, batch=1, learning_rate=1e-3, validate_every=220, precision="bfloat16"
+        seed=1, steps=1200, batch=1, learning_rate=1e-3, validate_every=200, precision="bfloat16"
     )
     quantities: ClassVar[tuple[str, ...]] = ("Chi", "off_diagonal_field")
     data: ClassVar[str] = (
@@ -99,10 +101,10 @@ class ModlQsm(Recipe):
             ) / len(batches)
 
     def validity(self) -> Validity:
-        """Of voxels; SNR is that of an echo at 3 T and 20 ms with the same noise of the field."""
+        """SNR is that of an echo at 3 T and 20 ms with the same noise of the field, and as low as was tried."""
         return Validity(
             tissue={"Chi": (-_LARGEST, _LARGEST)},
-            snr=self.ranges.snr,
+            snr=(_LOWEST_SNR, self.ranges.snr[1]),
             known={"tilt of B0": self.ranges.tilt, "ratio of voxel edges": self.ranges.stretch},
         )
 
