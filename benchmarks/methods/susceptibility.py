@@ -85,7 +85,9 @@ def bound(side=40, count=8):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of digital brains")
-    parser.add_argument("--phantoms", type=int, default=10)
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="phantoms of all cases but the first, which has ten"
+    )
     parser.add_argument("--bound", action="store_true")
     parser.add_argument("--only", choices=["phantoms", "finishing", "head"])
     options = parser.parse_args()
@@ -95,7 +97,7 @@ def main():
         return
     trained = load("modl-qsm")
     if options.only in (None, "phantoms"):
-        print(as_text(trained.recipe.evaluate(trained.network, trained.card, seeds=options.phantoms)))
+        print(as_text(trained.recipe.evaluate(trained.network, trained.card, seeds=options.seeds)))
     if options.only in (None, "finishing"):
         finishing(trained)
     if options.data and options.only in (None, "head"):
