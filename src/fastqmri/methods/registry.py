@@ -169,7 +169,7 @@ _ALL: tuple[LearnedMethod, ...] = (
         "qsm",
         ("feng2021",),
         (RecipeEntry("modl-qsm", "fastqmri.methods.modl_qsm:ModlQsm"),),
-        "--method tv",
+        "qsm --method tv",
     ),
 )
 METHODS: dict[str, LearnedMethod] = {one.name: one for one in _ALL}
