@@ -26,7 +26,7 @@ _TUNING = range(100, 106)
 _RANGES = FieldRanges()
 _HELD_OUT, _PHANTOMS = 1000, 10
 _LOWEST_SNR = 20.0
-"""Half of the lowest it was trained with; on held-out phantoms it is still ahead of the classical inversions."""
+"""Half of the lowest it was trained with; its error is about that of total variation there, not above."""
 _LARGEST = 0.5
 """ppm from the mean; of the few calcifications it was trained with it has learned little."""
 _REFERENCES = ("feng2021",)
