@@ -172,7 +172,7 @@ def protocol_text(validity: Validity) -> str:
         return "any protocol"
     words = []
     for name, value in validity.acquisition.items():
-        if name == "class" or value is None:
+        if name == "class" or value is None or value in ((), []):
             continue
         if isinstance(value, Sequence) and not isinstance(value, str):
             many = len(value) > _MOST_WORDS or not all(isinstance(x, (int, float)) for x in value)

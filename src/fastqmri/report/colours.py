@@ -129,9 +129,9 @@ def uncertainty_scale(values: Floats) -> Scale:
     return Scale("acton", _with_black(crameri("acton")), 0.0, _rounded_up(_percentile(values, _TOP, 1.0)))
 
 
-def symmetric_scale(values: Floats) -> Scale:
-    """Scale of differences: the same on both sides of zero."""
-    half = _rounded_up(_percentile(np.abs(values), _TOP, 1.0))
+def symmetric_scale(values: Floats, least: float) -> Scale:
+    """Scale of differences: the same on both sides of zero, as far as ``least`` at least."""
+    half = _rounded_up(max(_percentile(np.abs(values), _TOP, 1.0), least))
     return Scale("vik, diverging", _with_black(crameri("vik")), -half, half)
 
 

@@ -119,8 +119,8 @@ class ComparisonPanel:
             self._picture(
                 "difference",
                 f"difference in % of {of}",
-                share,
-                symmetric_scale(numbers),
+                np.where(valid, share, np.nan),
+                symmetric_scale(numbers, 1.0),
                 _PERCENT,
             ),
         )
