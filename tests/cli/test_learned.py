@@ -346,6 +346,8 @@ def test_networks_of_other_models_and_commands(
     text = refused("FQ501", *fit_words(echoes, out, "--method", "dronn"))
     assert "decay-4" in text
     assert "nlls" in text
+    qsm = ["qsm", "-i", echoes, "--echo-time", TIMES, "--field-strength", "3T", "-o", out]
+    assert "it is a method of fastqmri fit" in refused("FQ501", *qsm, "--method", "decay")
     text = refused("FQ501", *fit_words(echoes, out, "--method", "nlls", "--finishing"))
     assert "for learned methods only" in text
     assert not out.exists()

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fastqmri.cli.comparison import comparison
 from fastqmri.cli.console import console, note, progress_bar, say, show_error, show_verdict, the_command
 from fastqmri.cli.fit import with_phase
 from fastqmri.cli.job import require_free
+from fastqmri.cli.learned import find_network
 from fastqmri.cli.options import check_choice
 from fastqmri.cli.resume import fingerprint, once, write_index_of
 from fastqmri.cli.run import SOME_FAILED, input_records
@@ -26,13 +28,16 @@ from fastqmri.methods import learned
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fastqmri.cli.learned import Network
     from fastqmri.core import ParameterMaps
     from fastqmri.estimators.susceptibility.mapping import SusceptibilityMapping
     from fastqmri.io import Collection, Estimation, Grid
-    from fastqmri.report import InputRecord, Verdict
+    from fastqmri.report import InputRecord, MethodComparison, Verdict
 
 _STAGES, _FILES = "Stages", "Plain files"
 _SUFFIX = "MEGRE"
+_NETWORK = "network"
+_CLASSICAL = "tv"
 _ONE_ORIENTATION = tuple(name for name, one in INVERSIONS.items() if one.least_orientations == 1)
 
 
@@ -96,6 +101,14 @@ def qsm(
             rich_help_panel=_STAGES,
         ),
     ] = "auto",
+    finishing: Annotated[
+        bool | None,
+        typer.Option(
+            "--finishing/--no-finishing",
+            help="Steps on the exact physics after a learned method; default: what its card says.",
+            rich_help_panel=_STAGES,
+        ),
+    ] = None,
     reference: Annotated[
         str,
         typer.Option(
@@ -121,7 +134,7 @@ def qsm(
     """
     from fastqmri.cli.job import use_threads
 
-    settings = _settings(unwrap, combine, background, method, b0_direction)
+    settings = _settings(unwrap, combine, background, method, b0_direction, finishing)
     strength = (
         None if field_strength is None else parse_quantity(field_strength, FIELD, name="--field-strength")
     )
@@ -148,13 +161,14 @@ def qsm(
 
 
 def _settings(
-    unwrap: str, combine: str, background: str, method: str, direction: str | None
+    unwrap: str, combine: str, background: str, method: str, direction: str | None, finishing: bool | None
 ) -> dict[str, Any]:
     """Settings of the mapping but the field strength; what is unknown is refused before anything is read."""
 
     check_choice("--unwrap", unwrap, unwrapping.METHODS)
     check_choice("--combine", combine, echo_combination.METHODS)
     check_choice("--background", background, tuple(BACKGROUND_REMOVALS))
+    network = find_network(method, "qsm", finishing)
     check_choice("--method", method, ("auto", *_ONE_ORIENTATION, *learned("qsm")))
     along: tuple[float, ...] | None = None
     if direction is not None:
@@ -170,8 +184,9 @@ def _settings(
         "unwrap": unwrap,
         "combine": combine,
         "background": background,
-        "inversion": method,
+        "inversion": method if network is None else network.build(),
         "b0_direction": along,
+        _NETWORK: network,
     }
 
 
@@ -193,6 +208,7 @@ def _map(
     page: Path,
     inputs: list[InputRecord],
     warnings: list[str],
+    network: Network | None,
 ) -> _Outcome:
     """Estimate and judge; nothing is written yet."""
     from fastqmri.core.references import author_year, doi
@@ -210,6 +226,7 @@ def _map(
     begin = time.perf_counter()
     with progress_bar(title) as progress:
         maps = dataclasses.replace(mapping, progress=progress).estimate(measurement)
+    seconds = time.perf_counter() - begin
     assert measurement.mask is not None
     times = ", ".join(format_quantity(t, TIME) for t in measurement.acquisition.echo_time)  # type: ignore[attr-defined]
     cited = "; ".join(author_year(key) for key in mapping.references)
@@ -229,8 +246,9 @@ def _map(
         shown=maps.names,
         references=mapping.references,
         warnings=tuple(warnings),
-        seconds=time.perf_counter() - begin,
+        seconds=seconds,
         procedure=procedure,
+        comparison=None if network is None else _compared(network, maps, mapping, measurement, seconds),
     )
     verdict, pages = render_report(page, content)
     found_doi = next((at for key in mapping.references[::-1] if (at := doi(key))), "")
@@ -243,9 +261,25 @@ def _map(
         f"qsm{mapping.chosen.replace('-', '')}",
         mapping.description,
         f"doi:{found_doi}" if found_doi else "",
-        details=details,
+        details=details if network is None else {**details, **network.provenance},
     )
     return _Outcome(maps, measurement.mask, estimation, verdict, pages)
+
+
+def _compared(
+    network: Network,
+    maps: ParameterMaps,
+    mapping: SusceptibilityMapping,
+    measurement: Measurement,
+    seconds: float,
+) -> MethodComparison:
+    """The same scan with the classical inversion."""
+    begin = time.perf_counter()
+    with progress_bar(f"{_CLASSICAL}, to compare") as progress:
+        classical = dataclasses.replace(mapping, inversion=_CLASSICAL, progress=progress)
+        other = classical.estimate(measurement)
+    found = comparison(network, _CLASSICAL, maps, other, seconds, time.perf_counter() - begin)
+    return dataclasses.replace(found, names=("Chi",))
 
 
 def _map_files(
@@ -296,7 +330,9 @@ def _map_files(
     if mask is not None:
         inputs.append(InputRecord(mask.name, "mask", "", "--mask"))
     page = out / "report.html"
-    outcome = _map(f"QSM of {images[0].name}", measurement, mapping, page, inputs, warnings)
+    outcome = _map(
+        f"QSM of {images[0].name}", measurement, mapping, page, inputs, warnings, settings[_NETWORK]
+    )
     page.unlink(missing_ok=True)
     sources = [*images, *(phase or ()), *([mask] if mask else [])]
     write_plain(
@@ -346,7 +382,7 @@ def _map_dataset(
         if mask is not None:
             scan.mask = mask
         key = fingerprint(scan, repr((mapping, reference, _state(reference))))
-        process = _process(scan, out_dir, mapping, reference)
+        process = _process(scan, out_dir, mapping, reference, settings[_NETWORK])
         results[once(f"{scan.name}_qsm", key, out_dir, process, force=force)] += 1
     console.rule()
     say(", ".join(f"{count} {result}" for result, count in results.items()))
@@ -356,7 +392,7 @@ def _map_dataset(
 
 
 def _process(
-    scan: Collection, out_dir: Path, mapping: SusceptibilityMapping, reference: str
+    scan: Collection, out_dir: Path, mapping: SusceptibilityMapping, reference: str, network: Network | None
 ) -> Callable[[], tuple[list[Path], Verdict]]:
     def process() -> tuple[list[Path], Verdict]:
         from fastqmri.io import read_grid, write_derivatives, write_text
@@ -366,7 +402,7 @@ def _process(
         ready = dataclasses.replace(mapping, reference=_reference(reference, grid))
         page = out_dir / "reports" / f"{scan.name}_qsm_report.html"
         inputs = [*input_records(scan), _strength_record(ready, "sidecars or --field-strength")]
-        outcome = _map(f"QSM of {scan.name}", measurement, ready, page, inputs, scan.warnings)
+        outcome = _map(f"QSM of {scan.name}", measurement, ready, page, inputs, scan.warnings, network)
         written = write_derivatives(out_dir, scan, outcome.maps, outcome.estimation, mask=outcome.mask)
         for path, text in outcome.pages.items():
             write_text(path, text)
@@ -410,13 +446,8 @@ def _ready(scan: Collection, strength: float | None, settings: dict[str, Any]) -
 
 def _mapping(strength: float, settings: dict[str, Any]) -> SusceptibilityMapping:
     from fastqmri.estimators.susceptibility import SusceptibilityMapping
-    from fastqmri.methods import load
 
-    name = settings["inversion"]
-    if name in learned("qsm"):
-        trained = load(name)
-        settings = {**settings, "inversion": trained.recipe.build(trained.network, trained.card)}
-    return SusceptibilityMapping(strength, **settings)
+    return SusceptibilityMapping(strength, **{k: v for k, v in settings.items() if k != _NETWORK})
 
 
 def _reference(text: str, grid: Grid) -> Tensor | None:

@@ -168,8 +168,8 @@ _ALL: tuple[LearnedMethod, ...] = (
         4,
         "qsm",
         ("feng2021",),
-        (RecipeEntry("modl-qsm", "fastqmri.methods.modl_qsm:ModlQsm"),),
-        "qsm --method tv",
+        (RecipeEntry("modl-qsm", f"{_AT}.modl_qsm:ModlQsm"),),
+        "fastqmri qsm --method tv",
     ),
 )
 METHODS: dict[str, LearnedMethod] = {one.name: one for one in _ALL}

@@ -19,6 +19,7 @@ class MethodComparison:
         seconds: the network took for all its maps.
         other_seconds: the classical method took for the compared part.
         card: sentences on what the network was trained for and how far it errs.
+        names: parameters to compare; all that both have if empty.
     """
 
     network: str
@@ -28,3 +29,4 @@ class MethodComparison:
     seconds: float
     other_seconds: float
     card: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()

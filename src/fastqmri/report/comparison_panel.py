@@ -54,7 +54,7 @@ class ComparisonPanel:
         self.both = array(own.estimated & other.estimated).astype(bool)
         self.trusted = self.both & array(other.flags == int(Flag.OK)).astype(bool)
         self.mosaic = plan(self.both, own.affine)
-        names = [name for name in shown if name in own and name in other]
+        names = [name for name in comparison.names or shown if name in own and name in other]
         self.parameters = [p for p in (self._parameter(name) for name in names) if p is not None]
 
     @property
