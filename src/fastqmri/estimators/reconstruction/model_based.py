@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from fastqmri.core import DataError, Flag, Measurement, ParameterMaps
-from fastqmri.estimators.judgement import (
-    LEAST_PEAK_SNR,
-    MISFIT_FACTOR,
-    MISFIT_SHARE,
-    at_bound,
-    check_belongs,
-    flagged,
-    imprecise,
-    outputs_of,
-)
+from fastqmri.core import Measurement, ParameterMaps
+from fastqmri.estimators.judgement import LEAST_PEAK_SNR, check_belongs
 from fastqmri.estimators.reconstruction.images import ImageReconstruction, Progress, encoding_of
+from fastqmri.estimators.reconstruction.judged import (
+    Explanation,
+    check_samples,
+    judged_maps,
+    usable_known,
+)
 from fastqmri.estimators.reconstruction.model_data import DataState, ModelData
 from fastqmri.estimators.reconstruction.model_problem import ModelProblem
 from fastqmri.estimators.reconstruction.noise import kspace_noise
@@ -47,21 +43,6 @@ _ADAM_STEP = 0.03
 _ITERATIONS = {"gauss-newton": 12, "adam": 300}
 _INNER = 8
 _INNER_TOLERANCE = 0.1
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Maps, and what they say of the images.
-
-    Attributes:
-        maps: the estimate.
-        start: complex images (contrast, *voxels) that it started from.
-        predicted: complex images (contrast, *voxels) that it stands for.
-    """
-
-    maps: ParameterMaps
-    start: Tensor
-    predicted: Tensor
 
 
 @dataclass(frozen=True)
@@ -115,26 +96,32 @@ class ModelBased:
         """
         return self.explain(measurement).maps
 
-    def explain(self, measurement: Measurement) -> Explanation:
-        """`estimate`, with the images that the maps stand for."""
+    def explain(
+        self, measurement: Measurement, begin: tuple[Unknowns, Tensor] | None = None
+    ) -> Explanation:
+        """`estimate`, with the images that the maps stand for.
+
+        Args:
+            measurement: k-space with an encoding.
+            begin: unknowns and v to start from, instead of a voxel-wise fit.
+        """
         encoding = encoding_of(measurement)
         check_belongs(measurement, self.model)
-        if not bool(torch.isfinite(torch.view_as_real(measurement.data)).all()):
-            raise DataError(
-                "k-space with NaN or infinite samples",
-                "one of them spoils every voxel.",
-                "Set such samples to zero and leave them out of the sampling mask.",
-            )
+        check_samples(measurement)
         noise = kspace_noise(measurement)
         generator = torch.Generator().manual_seed(self.seed)
         data = ModelData.of(encoding, measurement.data, generator)
         density = float(data.density.mean())
-        known, doubtful = _usable_known(self.model, measurement)
-        if self.start is None:
+        known, doubtful = usable_known(self.model, measurement)
+        if begin is not None:
+            unknowns, v = begin
+            images = unknowns.basis(v).images
+        elif self.start is None:
             images = subspace_images(data, self.model.signed() or self.model, noise, generator)
         else:
             images = self.start.reconstruct(measurement)
-        unknowns, v = fitted(images, self.model, known, noise / density**0.5)
+        if begin is None:
+            unknowns, v = fitted(images, self.model, known, noise / density**0.5)
         problem = self._problem(
             reduced(data, unknowns, v, noise / density**0.5, generator), unknowns, v, noise
         )
@@ -230,34 +217,20 @@ class ModelBased:
             by_estimated = gradient[rows].view(len(rows), 1, *voxels)
             values.append(value.view(voxels))
             deviations.append(uncertain.deviation((by_estimated * gradients).sum(0)))
-        outputs = outputs_of(self.model)
-        value, deviation = torch.stack(values).float(), torch.stack(deviations).float()
-        flags = torch.zeros(voxels, dtype=torch.uint8)
-        failed = ~torch.isfinite(value).all(0)
-        moving = torch.zeros_like(failed)
+        moving = torch.zeros(voxels, dtype=torch.bool)
         if not solved.settled:
-            for step, row in zip(unknowns.changes(v, solved.step), deviation, strict=False):
+            for step, row in zip(unknowns.changes(v, solved.step), deviations, strict=False):
                 moving |= step.abs() > _UNSETTLED * row
-        flags |= flagged(failed | moving, Flag.NOT_CONVERGED)
-        flags |= flagged(at_bound(self.model, x.flatten(1)).view(voxels), Flag.AT_BOUND)
-        peak = images.abs().amax(0)
-        weak = (peak < LEAST_PEAK_SNR * noise) | imprecise(outputs, value, deviation)
-        flags |= flagged(weak, Flag.LOW_SNR)
-        misfit = (residual > MISFIT_FACTOR * noise) & (residual > MISFIT_SHARE * peak)
-        flags |= flagged(misfit, Flag.MODEL_MISFIT) | flagged(doubtful, Flag.INVALID_INPUT)
-        out = failed | doubtful
-        if measurement.mask is not None:
-            flags = torch.where(measurement.mask, flags, int(Flag.MASKED)).to(torch.uint8)
-            out = out | ~measurement.mask
-        residual = residual.masked_fill(out, torch.nan).float()
-        return ParameterMaps(
-            parameters=outputs,
-            value=value.masked_fill(out, torch.nan),
-            standard_deviation=deviation.masked_fill(out, torch.nan),
-            flags=flags,
-            affine=measurement.affine,
+        return judged_maps(
+            self.model,
+            measurement,
+            torch.stack(values),
+            torch.stack(deviations),
+            images=images,
             residual=residual,
-            noise=torch.full(voxels, noise),
+            noise=noise,
+            moving=moving,
+            doubtful=doubtful,
             notes=self._notes(measurement, problem, solved, noise),
         )
 
@@ -284,18 +257,3 @@ class _Solved:
     stage: int
     step: Tensor
     settled: bool
-
-
-def _usable_known(model: SignalModel, measurement: Measurement) -> tuple[Mapping[str, Tensor], Tensor]:
-    """Known maps with their impossible values replaced by nominal ones, and where those are."""
-    doubtful = torch.zeros(measurement.voxels, dtype=torch.bool)
-    known = {}
-    for parameter in model.parameters:
-        if parameter.name not in measurement.known:
-            continue
-        value = measurement.known[parameter.name]
-        low, high = parameter.bounds
-        good = torch.isfinite(value) & (value >= low) & (value <= high)
-        doubtful |= ~good
-        known[parameter.name] = torch.where(good, value, parameter.nominal or 0.0)
-    return known, doubtful
