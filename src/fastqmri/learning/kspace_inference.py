@@ -119,7 +119,14 @@ class KSpaceInference:
             )
         ]
 
-    def _judged(self, measurement: Measurement, found: Found, noise: float, doubtful: Tensor, warnings: tuple[str, ...]) -> Explanation:
+    def _judged(
+        self,
+        measurement: Measurement,
+        found: Found,
+        noise: float,
+        doubtful: Tensor,
+        warnings: tuple[str, ...],
+    ) -> Explanation:
         if self.finishing:
             reconstruction = ModelBased(self.model, iterations=self.finishing, draws=0)
             return reconstruction.explain(measurement, begin=(found.unknowns, found.v))

@@ -64,7 +64,7 @@ class SubspaceBatch:
             ModelData.of(e, m.data, generator).within(basis)
             for e, m in zip(encodings, measurements, strict=True)
         ]
-        back = torch.stack([p.back for p in parts], 1)
+        back = torch.stack([p.back for p in parts], 1).to(measurements[0].data.dtype)
         density = torch.stack([p.density for p in parts], 1).to(back.real.dtype)
         return cls(SliceBySlice([p.gram for p in parts]), back, density, level.to(back.real.dtype))
 
@@ -121,9 +121,7 @@ class SubspaceBatch:
             scale: (slice,) unit of the images, in those of k-space.
         """
         unit = scale.view(-1, *(1,) * (self.back.ndim - 2))
-        gram = (
-            self.gram.turned(phase) if isinstance(self.gram, CartesianGrams) else Turned(self.gram, phase)
-        )
+        gram = self.gram.turned(phase) if isinstance(self.gram, CartesianGrams) else Turned(self.gram, phase)
         return dataclasses.replace(
             self, gram=gram, back=self.back * (phase.conj() / unit), noise=self.noise / scale
         )
@@ -182,7 +180,9 @@ class CartesianGrams(AdjointAsBackward):
         basis = basis.to(sensitivities.dtype if basis.is_complex() else real)
         products = basis.conj()[:, :, None] * basis[:, None, :]
         flat = masks.flatten(2).transpose(0, 1).flatten(1).to(products.dtype)
-        kernel = (products.flatten(1).T @ flat).view(basis.shape[1], basis.shape[1], len(masks), 1, *masks.shape[2:])
+        kernel = (products.flatten(1).T @ flat).view(
+            basis.shape[1], basis.shape[1], len(masks), 1, *masks.shape[2:]
+        )
         if not kernel.is_complex():
             # one factor for each of the two real numbers of a sample, so that rows stay contiguous
             kernel = torch.stack([kernel, kernel], -1)
@@ -249,7 +249,7 @@ class SliceBySlice(LinearOperator):
     def forward(self, x: Tensor) -> Tensor:
         """(component, slice, *voxels) -> the same."""
         parts = zip(self.operators, x.unbind(1), strict=True)
-        return torch.stack([operator(part) for operator, part in parts], 1)
+        return torch.stack([operator(part) for operator, part in parts], 1).to(x.dtype)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The adjoints."""

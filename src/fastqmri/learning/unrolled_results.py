@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -28,17 +28,23 @@ _HELD_OUT = 1000
 _SOLID = 0.95
 
 
-def held_out(kind: str, number: int, lesions: int = 0, data: Path | None = None) -> Phantom:
+def held_out(kind: str, number: int, lesions: int = 0) -> Phantom:
     """A held-out object: ``ellipses`` or ``brain``."""
     generator = torch.Generator().manual_seed(_HELD_OUT + number)
     if kind == "ellipses":
         return ellipses((_SIDE, _SIDE), generator=generator)
-    anatomy = load_anatomy("brainweb-06", data)
+    anatomy = load_anatomy("brainweb-06", os.environ.get("FASTQMRI_TEST_DATA"))
     return brain(anatomy, generator=generator, voxels=(_SIDE, _SIDE), lesions=lesions)
 
 
 def measured(
-    phantom: Phantom, model: SignalModel, acceleration: float, seed: int, *, snr: float = _SNR, other: bool = False
+    phantom: Phantom,
+    model: SignalModel,
+    acceleration: float,
+    seed: int,
+    *,
+    snr: float = _SNR,
+    other: bool = False,
 ) -> Measurement:
     """Undersampled k-space of 4 coils: Poisson discs for flip angles, lines for echoes; ``other`` exchanges them."""
     generator = torch.Generator().manual_seed(seed)

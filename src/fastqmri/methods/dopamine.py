@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, final
 
@@ -43,12 +44,12 @@ class _Dopamine(Recipe):
         knee: values above count by their logarithm, so that fluid does not outweigh tissue.
     """
 
-    model: SignalModel
-    ranges: Mapping[str, tuple[float, float]]
-    knee: float
+    model: ClassVar[SignalModel]
+    ranges: ClassVar[Mapping[str, tuple[float, float]]]
+    knee: ClassVar[float]
     data = "Textured ellipses, slices of digital brains (brainweb-04, mni152); masks, coils, noise fresh each step."
 
-    def __init__(self, design: UnrolledSettings | None = None, phantoms: int = 350) -> None:
+    def __init__(self, design: UnrolledSettings | None = None, phantoms: int = 100) -> None:
         super().__init__()
         self.design, self.phantoms = design or UnrolledSettings(), phantoms
 
@@ -66,16 +67,19 @@ class _Dopamine(Recipe):
 
     @functools.cached_property
     def _tuning(self) -> list[KSpaceBatch]:
-        draws = self._make("tuning", 12, (60.0, 60.0), 12)
+        draws = self._make("tuning", 6, (60.0, 60.0), 12)
         generator = torch.Generator().manual_seed(13)
-        return [self._turned(draws.draw(6, generator)) for _ in range(3)]
+        return [self._turned(draws.draw(6, generator)) for _ in range(2)]
 
     def _make(self, split: str, count: int, snr: tuple[float, float], seed: int) -> KSpaceDraws:
         g = torch.Generator().manual_seed(seed)
         names = ("M0", self.quantities[-1], *(("B1",) if self.quantities[-1] == "T1" else ()))
         wide = 0.25 if split == "training" else 0.05
-        sharp = PhantomPool.of(split, _MATRIX, ellipses=count, generator=g, names=names, supersampling=1, b1=_B1)
-        brains = PhantomPool.of(split, _MATRIX, brains=count, generator=g, names=names, b1=_B1)
+        sharp = PhantomPool.of(
+            split, _MATRIX, ellipses=count, generator=g, names=names, supersampling=1, b1=_B1
+        )
+        folder = os.environ.get("FASTQMRI_TEST_DATA")
+        brains = PhantomPool.of(split, _MATRIX, brains=count, generator=g, names=names, b1=_B1, data=folder)
         pool = PhantomPool(
             split,
             names,
@@ -96,7 +100,7 @@ class _Dopamine(Recipe):
         if batch.sampling.shape[-1] > 1:
             return batch
         return KSpaceBatch(
-            **{
+            **{  # type: ignore[arg-type]
                 name: {k: v.mT for k, v in value.items()}
                 if isinstance(value, dict)
                 else value.mT.contiguous()
@@ -119,7 +123,9 @@ class _Dopamine(Recipe):
             weight = 1.0 if step == len(out.v) - 1 else _EARLIER
             value = self._compressed(out.parameters(step)[1])
             away = (value / truth).log().abs() * inside
-            errors = _relative(value - truth, truth, inside) + 0.3 * away.flatten(1).sum(1) / inside.flatten(1).sum(1)
+            errors = _relative(value - truth, truth, inside) + 0.3 * away.flatten(1).sum(1) / inside.flatten(
+                1
+            ).sum(1)
             total[self.quantities[-1]] = total[self.quantities[-1]] + weight * errors.mean()
             moved = _relative((out.unknowns.amplitude(v) - amplitude).abs(), amplitude.abs(), inside)
             total["M0"] = total["M0"] + 0.1 * weight * moved.mean()
@@ -139,7 +145,9 @@ class _Dopamine(Recipe):
         return float(torch.stack(errors).mean())
 
     def _compressed(self, value: Tensor) -> Tensor:
-        return torch.where(value < self.knee, value, self.knee * (1 + (value.clamp_min(1e-6) / self.knee).log()))
+        return torch.where(
+            value < self.knee, value, self.knee * (1 + (value.clamp_min(1e-6) / self.knee).log())
+        )
 
     def validity(self) -> Validity:
         """The protocol, the tissue, SNR and acceleration of the training."""
@@ -178,7 +186,9 @@ class _Dopamine(Recipe):
             found = judge(card.validity, measurement, acceleration=acceleration, coils=coils)
             return refuse_outside(self.name, found, card.classical)
 
-        return inference(network, self.model, card, finishing=own if steps is None else steps, admitted=admitted)
+        return inference(
+            network, self.model, card, finishing=own if steps is None else steps, admitted=admitted
+        )
 
 
 def inference(
@@ -214,7 +224,10 @@ def inference(
 
 
 def _found(
-    network: UnrolledNetwork, measurements: Sequence[Measurement], noise: Sequence[float], cascades: int | None
+    network: UnrolledNetwork,
+    measurements: Sequence[Measurement],
+    noise: Sequence[float],
+    cascades: int | None,
 ) -> list[Found]:
     known = {
         name: torch.stack([m.known[name].float() for m in measurements]) for name in measurements[0].known
@@ -246,7 +259,7 @@ class DopamineT1(_Dopamine):
     name: ClassVar[str] = "dopamine-t1"
     title: ClassVar[str] = "DOPAMINE: T1 and M0 from 6 undersampled flip angles"
     settings: ClassVar[TrainingSettings] = TrainingSettings(
-        steps=1600, batch=4, learning_rate=1e-3, warm_up=0.03, validate_every=400
+        steps=400, batch=4, learning_rate=1e-3, warm_up=0.03, weight_decay=0.0, clip=1.0, validate_every=70, patience=None
     )
     quantities: ClassVar[tuple[str, ...]] = ("M0", "T1")
     model = SpoiledGradientEcho(
@@ -259,7 +272,7 @@ class DopamineT1(_Dopamine):
 
     def sampler(self, generator: torch.Generator) -> Sampler:
         """Poisson discs."""
-        return MaskBank.poisson(_MATRIX, _ACCELERATIONS, generator=generator, masks=48)
+        return MaskBank.poisson(_MATRIX, _ACCELERATIONS, generator=generator, masks=24)
 
 
 @final
@@ -269,7 +282,7 @@ class DopamineT2(_Dopamine):
     name: ClassVar[str] = "dopamine-t2"
     title: ClassVar[str] = "DOPAMINE: T2 and M0 from 8 undersampled echoes"
     settings: ClassVar[TrainingSettings] = TrainingSettings(
-        steps=1800, batch=4, learning_rate=1e-3, warm_up=0.03, validate_every=400
+        steps=400, batch=4, learning_rate=1e-3, warm_up=0.03, weight_decay=0.0, clip=1.0, validate_every=70, patience=None
     )
     quantities: ClassVar[tuple[str, ...]] = ("M0", "T2")
     model = ExponentialDecay(

@@ -96,9 +96,7 @@ class ModelBased:
         """
         return self.explain(measurement).maps
 
-    def explain(
-        self, measurement: Measurement, begin: tuple[Unknowns, Tensor] | None = None
-    ) -> Explanation:
+    def explain(self, measurement: Measurement, begin: tuple[Unknowns, Tensor] | None = None) -> Explanation:
         """`estimate`, with the images that the maps stand for.
 
         Args:

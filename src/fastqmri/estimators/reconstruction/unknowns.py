@@ -94,12 +94,13 @@ class Unknowns:
         """x of all estimated parameters, (estimated, *voxels)."""
         x, _ = self._values(v)
         z = self.amplitude(v)
-        for row, index in enumerate(self.model.estimated):
+        rows = []
+        for row, index in zip(x, self.model.estimated, strict=True):
             if index == 0 or _is_ratio(self.model.parameters[index]):
-                x[row] = x[row] * z.abs()
-            elif _is_phase(self.model, index):
-                x[row] = z.angle()
-        return x
+                rows.append(row * z.abs())
+            else:
+                rows.append(z.angle() if _is_phase(self.model, index) else row)
+        return torch.stack(rows)
 
     def changes(self, v: Tensor, change: Tensor) -> Tensor:
         """∂x/∂v applied to changes of v, (..., row, *voxels) -> (..., estimated, *voxels)."""

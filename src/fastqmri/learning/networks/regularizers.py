@@ -23,9 +23,7 @@ class Regularizer(nn.Module):
     Subclasses are final.
     """
 
-    def forward(
-        self, state: Tensor, context: Tensor, memory: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, state: Tensor, context: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The change of the unknowns.
 
         Args:
@@ -77,9 +75,7 @@ class ResidualCNN(Regularizer):
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
 
-    def forward(
-        self, state: Tensor, context: Tensor, memory: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, state: Tensor, context: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The change of the unknowns, zero before training."""
         voxels = state.shape[2:]
         x = self.first(folded(torch.cat([state, context], 1), self.fold))
@@ -105,9 +101,7 @@ class _Filtered(Regularizer):
         """φ of responses (slice, filter, *voxels)."""
         raise NotImplementedError
 
-    def forward(
-        self, state: Tensor, context: Tensor, memory: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, state: Tensor, context: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The change of the unknowns; filters have no mean, so that a constant is no change."""
         axes = tuple(range(2, self.filters.ndim))
         filters = self.filters - self.filters.mean(axes, keepdim=True)

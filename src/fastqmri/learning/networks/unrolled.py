@@ -15,7 +15,6 @@ from torch.nn import functional
 from fastqmri.estimators.reconstruction.model_data import pulled_back, pushed_forward
 from fastqmri.estimators.reconstruction.model_problem import multiply
 from fastqmri.estimators.reconstruction.unknowns import Basis, Unknowns, unscaled
-from fastqmri.learning.subspace_batch import SubspaceBatch
 from fastqmri.learning.kspace_inference import Found
 from fastqmri.learning.networks.regularizers import (
     FieldsOfExperts,
@@ -23,6 +22,7 @@ from fastqmri.learning.networks.regularizers import (
     ResidualCNN,
     TotalVariationLike,
 )
+from fastqmri.learning.subspace_batch import SubspaceBatch
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers.conjugate_gradient import conjugate_gradient
 from fastqmri.solvers.linear import inverse
@@ -66,9 +66,9 @@ class UnrolledSettings:
     regularizer: Literal["cnn", "tv", "experts"] = "cnn"
     mapping_width: int = 32
     mapping_depth: int = 5
-    warm: int = 4
+    warm: int = 1
     edges: bool = True
-    inner: int = 4
+    inner: int = 5
     preconditioned: bool = True
     data_consistency: bool = True
     dimensions: int = 2
@@ -154,7 +154,7 @@ class UnrolledNetwork(nn.Module):
     def __init__(
         self,
         model: SignalModel,
-        settings: UnrolledSettings = UnrolledSettings(),  # noqa: B008  frozen
+        settings: UnrolledSettings = UnrolledSettings(),
         ranges: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         super().__init__()
@@ -203,10 +203,10 @@ class UnrolledNetwork(nn.Module):
         self.regularizers = nn.ModuleList(
             _regularizer(settings, rows, context, groups) for _ in range(settings.cascades)
         )
-        smoothing = [max(3.0 / 3**k, 0.5) for k in range(settings.cascades)]
-        self.precision = nn.Parameter(torch.full((settings.cascades, rows), -4.0 / _FAST))
+        smoothing = [max(4.5 / 3**k, 0.75) for k in range(settings.cascades)]
+        self.precision = nn.Parameter(torch.full((settings.cascades, rows), -9.0 / _FAST))
         self.smoothing = nn.Parameter(torch.tensor(smoothing).log() / _FAST)
-        weight = torch.tensor([0.075, 0.15][:groups]).log()
+        weight = torch.tensor([0.15, 0.3][:groups]).log()
         self.weight = nn.Parameter(weight.repeat(settings.cascades, 1) / _FAST)
         self.edge = nn.Parameter(torch.full((settings.cascades,), math.log(20.0) / _FAST))
         self.step = nn.Parameter(torch.zeros(settings.cascades, rows))
@@ -242,12 +242,11 @@ class UnrolledNetwork(nn.Module):
             unit = scale.view(-1, *(1,) * (coefficients.ndim - 2))
             coefficients = coefficients * (phase.conj() / unit)
             v, residual = self._fitted(unknowns, coefficients)
-        v0 = v
         v = self._corrected(unknowns, batch, coefficients, residual, v)
         steps, memory = [v], None
         count = self.settings.cascades if cascades is None else cascades
         for k in range(count):
-            v, memory = self._cascade(k, unknowns, batch, v, v0, memory)
+            v, memory = self._cascade(k, unknowns, batch, v, memory)
             steps.append(v)
         return Unrolled(unknowns, steps, coefficients, phase, scale)
 
@@ -276,7 +275,6 @@ class UnrolledNetwork(nn.Module):
         unknowns: Unknowns,
         batch: SubspaceBatch,
         v: Tensor,
-        start: Tensor,
         memory: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         unit = _rows(self.unit, v)
@@ -320,6 +318,7 @@ class UnrolledNetwork(nn.Module):
             step = conjugate_gradient(
                 system,
                 right.movedim(0, 1),
+                start=pull.movedim(0, 1),
                 iterations=self.settings.inner,
                 preconditioner=lambda x: multiply(preconditioner, x.movedim(1, 0)).movedim(0, 1),
                 dimensions=v.ndim - 1,
@@ -336,9 +335,7 @@ class UnrolledNetwork(nn.Module):
         That of the quadratic that touches Σ δ ln(1 + (√(|D v|² + ε²) - ε)/δ), all in units of the noise.
         """
         noise = batch.noise.view(-1, *(1,) * (v.ndim - 2))
-        epsilon, edge = (
-            (_FAST * x[k]).exp() * noise for x in (self.smoothing, self.edge)
-        )
+        epsilon, edge = ((_FAST * x[k]).exp() * noise for x in (self.smoothing, self.edge))
         rows, marks = [], []
         for group, part in enumerate((v[:2], v[2:])[: self.weight.shape[1]]):
             total = epsilon * epsilon
@@ -346,7 +343,9 @@ class UnrolledNetwork(nn.Module):
                 away = part.narrow(axis, 1, v.shape[axis] - 1) - part.narrow(axis, 0, v.shape[axis] - 1)
                 total = total + _padded((away * away).sum(0), axis - 1, after=1)
             size = total.sqrt()
-            rows.append((_FAST * self.weight[k, group]).exp() * noise / (size * (1 + (size - epsilon) / edge)))
+            rows.append(
+                (_FAST * self.weight[k, group]).exp() * noise / (size * (1 + (size - epsilon) / edge))
+            )
             marks.append(epsilon / size)
         return torch.stack(rows), torch.stack(marks, 1)
 
@@ -372,9 +371,7 @@ class UnrolledNetwork(nn.Module):
             cross = (weighted * column).sum(0) * basis.amplitude
             rows[0].append(cross.real)
             rows[1].append(cross.imag)
-            earlier = [
-                (density * (column.conj() * other).real).sum(0) * size for other in columns[: i + 1]
-            ]
+            earlier = [(density * (column.conj() * other).real).sum(0) * size for other in columns[: i + 1]]
             for j in range(i):
                 rows[2 + j].append(earlier[j])
             rows.append([cross.real, cross.imag, *earlier])
@@ -479,7 +476,9 @@ def _tied(stiffness: Tensor, x: Tensor) -> Tensor:
 
 def _by_row(groups: Tensor, rows: int) -> Tensor:
     """Values of amplitude and parameters (group, ...) for every row, (row, ...)."""
-    return torch.cat([groups[:1].expand(2, *groups.shape[1:]), groups[1:].expand(rows - 2, *groups.shape[1:])])
+    return torch.cat(
+        [groups[:1].expand(2, *groups.shape[1:]), groups[1:].expand(rows - 2, *groups.shape[1:])]
+    )
 
 
 def _smooth_phase(amplitude: Tensor) -> Tensor:
@@ -489,7 +488,7 @@ def _smooth_phase(amplitude: Tensor) -> Tensor:
     parts = torch.stack([amplitude.real, amplitude.imag], 1)
     for axis in range(dimensions):
         window = tuple(_BLUR if axis == a else 1 for a in range(dimensions))
-        parts = pool(parts, window, 1, tuple(w // 2 for w in window))  # type: ignore[operator]
+        parts = pool(parts, window, 1, tuple(w // 2 for w in window))
     smooth = torch.complex(parts[:, 0], parts[:, 1])
     return torch.where(smooth.abs() > _TINY, smooth / smooth.abs().clamp_min(_TINY), 1.0)
 
@@ -536,7 +535,9 @@ def _atoms(
         elif i:
             x[i] = 0.0
     atoms = basis.mH @ model(x).to(basis.dtype)
-    v = Unknowns(model, {}, unknowns.scale).pack(torch.ones_like(x[0], dtype=torch.complex128), x[list(model.estimated)])
+    v = Unknowns(model, {}, unknowns.scale).pack(
+        torch.ones_like(x[0], dtype=torch.complex128), x[list(model.estimated)]
+    )
     return atoms / atoms.norm(dim=0), v[2:]
 
 
