@@ -1055,6 +1055,17 @@ REFERENCES: dict[str, str] = {
   year    = {2012},
   doi     = {10.1002/mrm.23224}
 }""",
+    "jun2021": """\
+@article{jun2021,
+  author = {Jun, Yohan and Shin, Hyungseob and Eo, Taejoon and Kim, Taeseong and Hwang, Dosik},
+  title = {Deep model-based magnetic resonance parameter mapping network ({DOPAMINE}) for fast {T1} mapping using
+    variable flip angle method},
+  journal = {Medical Image Analysis},
+  volume = {70},
+  pages = {102017},
+  year = {2021},
+  doi = {10.1016/j.media.2021.102017},
+}""",
     "zhu2023": """\
 @article{zhu2023,
   author  = {Zhu, Yanjie and Cheng, Jing and Cui, Zhuo-Xu and Zhu, Qingyong and Ying, Leslie and

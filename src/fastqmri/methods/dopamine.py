@@ -259,7 +259,14 @@ class DopamineT1(_Dopamine):
     name: ClassVar[str] = "dopamine-t1"
     title: ClassVar[str] = "DOPAMINE: T1 and M0 from 6 undersampled flip angles"
     settings: ClassVar[TrainingSettings] = TrainingSettings(
-        steps=400, batch=4, learning_rate=1e-3, warm_up=0.03, weight_decay=0.0, clip=1.0, validate_every=70, patience=None
+        steps=400,
+        batch=4,
+        learning_rate=1e-3,
+        warm_up=0.03,
+        weight_decay=0.0,
+        clip=1.0,
+        validate_every=70,
+        patience=None,
     )
     quantities: ClassVar[tuple[str, ...]] = ("M0", "T1")
     model = SpoiledGradientEcho(
@@ -282,7 +289,14 @@ class DopamineT2(_Dopamine):
     name: ClassVar[str] = "dopamine-t2"
     title: ClassVar[str] = "DOPAMINE: T2 and M0 from 8 undersampled echoes"
     settings: ClassVar[TrainingSettings] = TrainingSettings(
-        steps=400, batch=4, learning_rate=1e-3, warm_up=0.03, weight_decay=0.0, clip=1.0, validate_every=70, patience=None
+        steps=400,
+        batch=4,
+        learning_rate=1e-3,
+        warm_up=0.03,
+        weight_decay=0.0,
+        clip=1.0,
+        validate_every=70,
+        patience=None,
     )
     quantities: ClassVar[tuple[str, ...]] = ("M0", "T2")
     model = ExponentialDecay(

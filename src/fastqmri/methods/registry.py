@@ -171,6 +171,18 @@ _ALL: tuple[LearnedMethod, ...] = (
         (RecipeEntry("modl-qsm", f"{_AT}.modl_qsm:ModlQsm"),),
         "fastqmri qsm --method tv",
     ),
+    LearnedMethod(
+        "dopamine",
+        "DOPAMINE: T1 or T2 from undersampled k-space, by a network unrolled through model and encoding",
+        4,
+        "recon",
+        ("zhu2023", "jun2021"),
+        (
+            RecipeEntry("dopamine-t1", "fastqmri.methods.dopamine:DopamineT1", "vfa", needs_data=True),
+            RecipeEntry("dopamine-t2", "fastqmri.methods.dopamine:DopamineT2", "mese", needs_data=True),
+        ),
+        "--method model-based",
+    ),
 )
 METHODS: dict[str, LearnedMethod] = {one.name: one for one in _ALL}
 """Every method by its name."""
