@@ -19,10 +19,10 @@ from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers.conjugate_gradient import conjugate_gradient
 from fastqmri.solvers.subspace import principal
 
-_RANK = 4
+_RANK = 3
 _CORNER = 2.5
 """Of the images' spectra, in samples: power falls as (1 + |k|²/k0²)^-2; ours, after phantoms of the tuning part."""
-_TRUST = 0.1
+_TRUST = 0.002
 """Share of the expected energy that is taken for granted: the smaller, the smoother the images."""
 _MOST_DAMPED = 10.0
 _FAINT = 1e-6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from fastqmri.estimators.judgement import (
     outputs_of,
 )
 from fastqmri.estimators.reconstruction.images import encoding_of
-from fastqmri.estimators.reconstruction.model_based import Explanation
+from fastqmri.estimators.reconstruction.model_based import Explanation, ModelBased
 from fastqmri.estimators.reconstruction.noise import kspace_noise
 from fastqmri.learning.cards import Card
 from fastqmri.learning.kspace_draws import KSpaceDraw, divided, encoded
@@ -33,8 +33,24 @@ _PATIENCE = 5
 
 
 @dataclass(frozen=True)
+class _Given:
+    """Images that are there already, as a reconstruction."""
+
+    images: Tensor
+    name: str = "network"
+    references: tuple[str, ...] = ()
+
+    def reconstruct(self, measurement: Measurement, *, progress: Progress | None = None) -> Tensor:
+        """The images."""
+        return self.images
+
+
+@dataclass(frozen=True)
 class KSpaceMaps:
     """Maps by a `MapCorrection`. An `Estimator`.
+
+    With ``finish``, a few steps of Gauss-Newton on the maps follow (Eq. 8, the loss of RELAX without a network): where
+    the data decide, the result is that of `ModelBased`, and so are standard deviations and flags.
 
     With ``steps``, the network's weights are first refined on the scan itself: k-space consistency with total
     variation, no labels, early stopping on held-out samples that take no part. Weights and not maps are moved, because
@@ -48,6 +64,7 @@ class KSpaceMaps:
         card: of its weights.
         knee: of the second parameter's total variation, see `variation`.
         steps: of refinement, at most; 0 for the network as it is.
+        finish: steps of Gauss-Newton on the maps afterwards, at most; 0 for none.
         learning_rate: of the refinement (Adam).
         tv: weight of the total variation, times the noise over the images' unit; of the relative data term.
         held_out: share of the samples, besides the middle of k-space, that decide when to stop.
@@ -60,6 +77,7 @@ class KSpaceMaps:
     card: Card
     knee: float
     steps: int = 0
+    finish: int = 0
     learning_rate: float = 3e-4
     tv: float = 1.0
     held_out: float = 0.1
@@ -92,6 +110,11 @@ class KSpaceMaps:
             amplitude, value = network(features)
             images = synthesised(self.maker.model, amplitude, value, features, scan.known)[0]
             scaled = amplitude[0].abs() * features.scale[0]
+        if self.finish:
+            model_based = ModelBased(self.maker.model, iterations=self.finish, start=_Given(images))
+            explained = model_based.explain(measurement)
+            told = (*notes, f"Finished by the physics, from {self.card.name}.", *explained.maps.notes)
+            return replace(explained, maps=replace(explained.maps, notes=told))
         maps = self._maps(measurement, scan, scaled, value[0], images, notes)
         return Explanation(maps, encoding_of(measurement).zero_filled(measurement.data), images)
 

@@ -63,12 +63,14 @@ class KSpaceRecipe(Recipe):
         ellipses: phantoms of the pool.
         brains: slices of the pool; 0 needs no data.
         steps: fine-tuning steps for each scan, unless asked otherwise.
+        finish: steps of Gauss-Newton on the maps, unless asked otherwise.
     """
 
     study: ClassVar[Study]
     ellipses: int = 450
     brains: int = 120
     steps: ClassVar[int] = 0
+    finish: ClassVar[int] = 6
     fixed_mask: bool = False
 
     @cached_property
@@ -102,11 +104,15 @@ class KSpaceRecipe(Recipe):
         return self.source("training", self.ellipses, self.brains, fixed_mask=self.fixed_mask)
 
     @cached_property
+    def tuning_source(self) -> KSpaceSource:
+        """Scans of the tuning part."""
+        return self.source("tuning", 40, 8 if self.brains else 0)
+
+    @cached_property
     def tuning(self) -> list[KSpaceDraw]:
         """The same scans at every score."""
-        source = self.source("tuning", 40, 8 if self.brains else 0)
         return [
-            source.draw(_SCORED, torch.Generator().manual_seed(i), snr=60, acceleration=r)
+            self.tuning_source.draw(_SCORED, torch.Generator().manual_seed(i), snr=60, acceleration=r)
             for i, r in enumerate(self.study.judged)
         ]
 
@@ -154,12 +160,12 @@ class KSpaceRecipe(Recipe):
         Args:
             network: trained.
             card: of its weights.
-            **options: those of `KSpaceMaps`; ``finishing`` is its ``steps``. ``model`` is the recipe's own.
+            **options: those of `KSpaceMaps`; ``finishing`` is its ``finish``. ``model`` is the recipe's own.
         """
         assert isinstance(network, MapCorrection)
         options.pop("model", None)
-        steps = options.pop("finishing", self.steps)
-        return KSpaceMaps(network, self.maker, card, self.study.knee, **{"steps": steps, **options})
+        chosen = {"steps": self.steps, "finish": options.pop("finishing", self.finish), **options}
+        return KSpaceMaps(network, self.maker, card, self.study.knee, **chosen)
 
     def evaluate(
         self, network: nn.Module, card: Card, *, seeds: int = 3, progress: Progress | None = None
@@ -216,7 +222,8 @@ class KSpaceRecipe(Recipe):
             "zero-filled + fit": TwoStep(ZeroFilled(), least_squares(model)),
             "llr + fit": TwoStep(LocallyLowRank(), least_squares(model)),
             "model-based": ModelBased(model, draws=0),
-            self.name: self.build(network, card, steps=0),
+            self.name: self.build(network, card, steps=0, finish=0),
+            f"{self.name}, finished": self.build(network, card, steps=0),
         }
 
     def compare(
