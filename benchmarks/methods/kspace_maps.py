@@ -32,7 +32,7 @@ from fastqmri.learning.pools import PhantomBatch
 from fastqmri.learning.training import train
 from fastqmri.learning.weights import read_card, read_weights
 from fastqmri.methods.mantis import MantisT2
-from fastqmri.methods.relax import RelaxT1, RelaxT2
+from fastqmri.methods.relax import Relax, RelaxT1, RelaxT2
 
 RECIPES: dict[str, type[KSpaceRecipe]] = {r.name: r for r in (MantisT2, RelaxT2, RelaxT1)}
 WEIGHTS = Path(fastqmri.methods.__file__).parent / "weights"
@@ -55,8 +55,8 @@ def methods_of(recipe: KSpaceRecipe) -> dict[str, Estimator]:
     card = read_card(WEIGHTS, recipe.name)
     network = read_weights(WEIGHTS, recipe.network(), card)
     methods = recipe.methods(network, card)
-    if recipe.steps:
-        methods[f"{recipe.name}, refined"] = recipe.build(network, card, finish=0)
+    if isinstance(recipe, Relax):
+        methods[f"{recipe.name}, refined"] = recipe.build(network, card, steps=20, finish=0)
     return methods
 
 

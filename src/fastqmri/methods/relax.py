@@ -7,7 +7,7 @@ Yaman 2020; the weights of samples undo the density of the sampling, as we chose
 from __future__ import annotations
 
 import math
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +45,6 @@ class Relax(KSpaceRecipe):
         tv: weight of the total variation over that of the data, for images of unit scale and unit noise.
         held_out: share of the samples that the network does not see.
     """
-
-    steps: ClassVar[int] = 20
 
     def __init__(self, tv: float = 0.5, held_out: float = 0.3) -> None:
         super().__init__()
