@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fastqmri.core import Measurement, MultiEchoSpinEcho
 from fastqmri.estimators.least_squares import least_squares
+from fastqmri.estimators.reconstruction import ModelBased
 from fastqmri.learning.cards import Card, Finishing
 from fastqmri.learning.evaluation import Result, relative_error
 from fastqmri.learning.recipe import Recipe, TrainingSettings
@@ -190,3 +191,26 @@ def train_decay(folder: Path, *recipes: Recipe) -> None:
         )
         write_card(folder, card)
         (folder / "checkpoints" / CHECKPOINT).unlink()
+
+
+class Unfold(Decay):
+    """From k-space to T2; what maps is model-based reconstruction, so that both must agree."""
+
+    name = "unfold"
+    title = "T2 from k-space"
+    echo_time = (0.008, 0.02, 0.04, 0.07)
+
+    def build(self, network: nn.Module, card: Card, **options: Any) -> Any:
+        return ModelBased(options["model"])
+
+
+UNFOLD = LearnedMethod(
+    "unfold",
+    "T2 from k-space",
+    4,
+    "recon",
+    ("zhu2023", "liu2019"),
+    (RecipeEntry("unfold", "recipes:Unfold", "mese"),),
+    "fastqmri recon --method model-based",
+)
+"""A learned method from k-space, for tests."""

@@ -37,8 +37,8 @@ def test_methods_lists_what_there_is(invoke: Invoke, decay: Path) -> None:
 def test_one_method_in_detail(invoke: Invoke, decay: Path) -> None:
     text = plain(invoke("methods", "decay-4").output)
     for part in (
-        "protocol: MultiEchoSpinEcho: echo time 0.01, 0.03, 0.06, 0.1",
-        "T2: 0.02 to 0.3",
+        "protocol: echo time 10 ms, 30 ms, 60 ms, 100 ms",
+        "T2: 0.02 to 0.3 s",
         "matrix: 4 to 64",
         "fastqmri train decay --recipe decay-4",
         "fit mese --method nlls",
@@ -46,7 +46,7 @@ def test_one_method_in_detail(invoke: Invoke, decay: Path) -> None:
         "Cohen et al.",
     ):
         assert part in text, part
-    assert "0.02, 0.06" not in text  # of the other recipe
+    assert "120" not in text  # of the other recipe
 
 
 def test_unknown_method(refused: Callable[..., str]) -> None:

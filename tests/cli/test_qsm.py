@@ -204,6 +204,10 @@ def test_network_maps_the_off_diagonal_field_too(invoke, dataset, scan, tmp_path
     kept = (_read(flags).int() & 128) == 0
     assert correlation(_read(chimap)[kept], one.chi[kept]) > 0.8
     assert float(_read(rest)[kept].std()) < 0.01
+    sidecar = json.loads(chimap.with_name(chimap.name.replace(".nii.gz", ".json")).read_text())
+    assert len(sidecar["NetworkWeightsSHA256"]) == 64
+    (page,) = out.rglob("*_qsm_report.html")
+    assert "modl-qsm minus tv" in page.read_text()
     # the same again is not done again
     assert "done already" in invoke("qsm", dataset, out, "--method", "modl-qsm").output
 

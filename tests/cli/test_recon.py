@@ -174,3 +174,56 @@ def test_methods_without_coil_maps_ask_for_no_calibration_lines(
     assert not (tmp_path / "sense").exists()
     result = invoke(*words, "--method", "lasso", "--out", tmp_path / "lasso")
     assert result.exit_code == 0, result.output
+
+
+@pytest.fixture
+def unfold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A learned method from k-space that is model-based reconstruction in disguise; the SHA-256 of its weights."""
+    from fastqmri.learning.recipe import TrainingSettings
+    from fastqmri.methods import METHODS
+    from recipes import UNFOLD, Unfold, train_decay
+
+    recipe = Unfold()
+    recipe.settings = TrainingSettings(steps=2, batch=8, learning_rate=0.01)  # type: ignore[misc]
+    train_decay(tmp_path / "weights", recipe)
+    monkeypatch.setitem(METHODS, "unfold", UNFOLD)
+    monkeypatch.setenv("FASTQMRI_WEIGHTS", str(tmp_path / "weights"))
+    return json.loads((tmp_path / "weights" / "unfold.json").read_text())["sha256"]
+
+
+def test_learned_method_beside_the_classical_one(scan, unfold: str, tmp_path: Path, invoke, monkeypatch):
+    """Both ways are one method here: no difference may remain, nor after an interruption."""
+    from fastqmri.estimators.reconstruction import volume
+
+    out = tmp_path / "maps"
+    words = ("recon", scan[0], "--model", "T2", "--method", "unfold", "--out", out)
+    original, done = volume._map_plane, []
+
+    def killed(*arguments: object) -> object:
+        if done:
+            raise KeyboardInterrupt
+        done.append(1)
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(volume, "_map_plane", killed)
+    assert invoke(*words).exit_code == 130
+    monkeypatch.setattr(volume, "_map_plane", original)
+    result = invoke(*words)
+    assert result.exit_code == 0, result.output
+    numbers = json.loads((out / "metrics.json").read_text())["comparison"]
+    assert (numbers["network"], numbers["classical"]) == ("unfold", "model-based")
+    assert numbers["percent"]["T2"]["median"] == pytest.approx(0, abs=1e-4)
+    assert numbers["percent"]["T2"]["beyond"] == 0
+    assert 0 < numbers["voxels"] <= MATRIX[0] * MATRIX[1]
+    assert json.loads((out / "T2map.json").read_text())["NetworkWeightsSHA256"] == unfold
+    assert "Network against classical on this scan" in (out / "report.html").read_text()
+
+
+def test_learned_method_refuses_what_it_does_not_know(scan, unfold: str, tmp_path: Path, refused):
+    out = tmp_path / "maps"
+    words = ("recon", scan[0], "--model", "T2", "--method", "unfold", "--out", out)
+    text = refused("FQ104", *words, "--echo-time", "8,20,40,80ms")
+    assert "fastqmri recon --method model-based" in text
+    assert "no such weight" in refused("FQ501", *words, "--weight", "2")
+    assert "for learned methods only" in refused("FQ501", *words[:-3], "llr", "--out", out, "--finishing")
+    assert not out.exists()

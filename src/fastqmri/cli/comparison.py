@@ -49,7 +49,7 @@ def comparison(
     from fastqmri.report import MethodComparison
 
     card = network.trained.card
-    says = [f"Trained for {'; '.join(validity_lines(card.validity))}."]
+    says = [f"Trained for {'; '.join(validity_lines(network.trained.entry, card.validity))}."]
     if card.expected_error:
         errors = ", ".join(f"{name} {100 * share:.2g} %" for name, share in card.expected_error.items())
         says.append(f"Its largest error on held-out data inside that: {errors} (nRMSE).")

@@ -90,7 +90,7 @@ class Network:
         return _Checked(self, self.build(model=model, progress=progress))
 
     def warnings(self, measurement: Measurement) -> tuple[str, ...]:
-        """What lies at the edge of the card.
+        """What lies at the edge of the card; SNR and what else only it can tell is the estimator's to judge.
 
         Raises:
             ValidityError: a measurement outside of it.
@@ -98,20 +98,8 @@ class Network:
         from fastqmri.learning.validity import judge, refuse_outside
 
         card = self.trained.card
-        judgement = judge(card.validity, measurement, snr=_signal_to_noise(measurement))
+        judgement = judge(card.validity, measurement)
         return refuse_outside(card.name, judgement, card.classical)
-
-
-def _signal_to_noise(measurement: Measurement) -> float | None:
-    """Mean of the brightest contrast over the noise, where that was told."""
-    import torch
-
-    if not measurement.noise or measurement.encoding is not None:
-        return None
-    data = measurement.data.abs()
-    inside = data if measurement.mask is None else data[:, measurement.mask]
-    means = torch.nanmean(inside.flatten(1).double(), 1)
-    return float(means.max()) / float(measurement.noise)
 
 
 @dataclass(frozen=True)

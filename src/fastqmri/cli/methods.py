@@ -10,7 +10,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from fastqmri.cli.console import console, say
-from fastqmri.core import FileError
+from fastqmri.cli.inspect import typical_model
+from fastqmri.cli.options import acquisition_records
+from fastqmri.core import FastqmriError, FileError
+from fastqmri.estimators import CATALOGUE
 
 if TYPE_CHECKING:
     from fastqmri.learning.cards import Card
@@ -46,27 +49,48 @@ def methods(
         _show(one, entries)
         return
     table = Table(box=SIMPLE_HEAD)
-    for column in ("method", "type", "recipe", "maps", "weights"):
+    for column in ("method", "type", "recipe", "maps", "for", "weights"):
         table.add_column(column, no_wrap=column in ("type", "recipe", "weights"), overflow="fold")
     for one in METHODS.values():
         for entry in one.recipes:
             card = card_of(entry)
             maps = ", ".join(entry.make().quantities)
-            table.add_row(
-                one.name, str(one.type), entry.name, f"{maps}: {_use(one, entry, card)}", _size(entry)
-            )
+            command = " ".join(word for word in (one.stage, entry.model) if word)
+            use = "not trained yet" if card is None else _brief(card.validity)
+            table.add_row(one.name, str(one.type), entry.name, f"{command}: {maps}", use, _size(entry))
     console.print(table)
     say("Details: fastqmri methods NAME. Run one: fastqmri fit|recon|qsm ... --method NAME.")
     say(f"Types: {'; '.join(f'{number} {text}' for number, text in _TYPES.items())}.")
 
 
-def _use(one: LearnedMethod, entry: RecipeEntry, card: Card | None) -> str:
-    command = " ".join(word for word in (one.stage, entry.model) if word)
-    if card is None:
-        return f"{command}; train it first: fastqmri train {one.name} --recipe {entry.name}"
+def _brief(validity: Validity) -> str:
+    """The trained protocol in a word or two."""
+    fields = validity.acquisition
+    if fields is None:
+        return "any protocol"
+    images = max((len(v) for v in fields.values() if isinstance(v, (list, tuple))), default=1)
+    extra = (
+        ""
+        if validity.acceleration is None
+        else f", R {validity.acceleration[0]:g} to {validity.acceleration[1]:g}"
+    )
+    return f"{images} images{extra}"
+
+
+def _protocol(entry: RecipeEntry, validity: Validity) -> str:
+    """The trained protocol with its units, where its fields are all there."""
     from fastqmri.learning.validity import protocol_text
 
-    return f"{command}; {protocol_text(card.validity)}"
+    fields = dict(validity.acquisition or {})
+    kind = fields.pop("class", None)
+    if entry.model is None or kind != CATALOGUE[entry.model].acquisition.__name__:
+        return protocol_text(validity)
+    one = CATALOGUE[entry.model]
+    try:
+        acquisition = one.acquisition(**fields)
+    except FastqmriError:
+        return protocol_text(validity)
+    return "; ".join(f"{name} {value}" for name, value in acquisition_records(one, acquisition))
 
 
 def card_of(entry: RecipeEntry) -> Card | None:
@@ -109,7 +133,7 @@ def _show(one: LearnedMethod, entries: Iterable[RecipeEntry]) -> None:
 def _show_card(entry: RecipeEntry, card: Card) -> None:
     from fastqmri.learning.evaluation import as_text, standings
 
-    for line in validity_lines(card.validity):
+    for line in validity_lines(entry, card.validity):
         say(f"  {line}")
     say(f"  trained on {card.data}")
     say(f"  in {card.seconds:.0f} s on {card.machine}, seed {card.settings.get('seed')}: {card.command}")
@@ -129,12 +153,17 @@ def _show_card(entry: RecipeEntry, card: Card) -> None:
             say(f"  {standing.text}")
 
 
-def validity_lines(validity: Validity) -> list[str]:
-    """What a network may be used for, a line a thing."""
-    from fastqmri.learning.validity import protocol_text
-
-    lines = [f"protocol: {protocol_text(validity)}"]
-    lines += [f"{name}: {low:.4g} to {high:.4g}" for name, (low, high) in validity.tissue.items()]
+def validity_lines(entry: RecipeEntry, validity: Validity) -> list[str]:
+    """What a network may be used for, a line a thing, with units."""
+    units = dict[str, str]()
+    if entry.model is not None:
+        parameters = typical_model(CATALOGUE[entry.model]).parameters
+        units = {p.name: f" {p.unit}" for p in parameters if p.unit not in ("1", "fraction", "arbitrary")}
+    lines = [f"protocol: {_protocol(entry, validity)}"]
+    lines += [
+        f"{name}: {low:.4g} to {high:.4g}{units.get(name, '')}"
+        for name, (low, high) in validity.tissue.items()
+    ]
     for name, unit in (
         ("snr", ""),
         ("acceleration", ""),
@@ -146,5 +175,8 @@ def validity_lines(validity: Validity) -> list[str]:
         limits = getattr(validity, name)
         if limits is not None:
             lines.append(f"{name.replace('_', ' ')}: {limits[0]:.4g} to {limits[1]:.4g}{unit}")
-    lines += [f"map of {name}: {low:.4g} to {high:.4g}" for name, (low, high) in validity.known.items()]
+    lines += [
+        f"{name}: {low:.4g} to {high:.4g}{units.get(name, '')}"
+        for name, (low, high) in validity.known.items()
+    ]
     return lines

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastqmri.cli.console import note, progress_bar, say, training_bar
+from fastqmri.cli.methods import card_of
 from fastqmri.core import FileError, OutputError, PlausibilityError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ DATA = Annotated[
     Path | None,
     typer.Option("--data", help="Folder of digital brains; default: what FASTQMRI_TEST_DATA names."),
 ]
+_FORMER = "(of the weights before these)"
 _SHORT = ("seed", "steps", "batch", "learning_rate")
 
 
@@ -139,7 +141,7 @@ def _train(
     from fastqmri.report.learning_figures import loss_curve
 
     require_data(entry)
-    recipe = entry.make()
+    recipe, former = entry.make(), card_of(entry)
     settings = settings_of(recipe, config, given)
     unfinished = folder / f"{entry.name}.training"
     _require_free(folder, entry.name, unfinished, resume=resume, force=force)
@@ -168,8 +170,9 @@ def _train(
             sha256=sha256,
             classical=one.classical,
             references=one.references,
-            finishing=_finishing(entry),
+            finishing=_finishing(former),
             results=results,
+            notes=() if former is None else former.notes,
         )
 
     made = card([])
@@ -187,14 +190,13 @@ def _train(
     say(f"Use them: FASTQMRI_WEIGHTS={folder} fastqmri {one.stage} ... --method {entry.name}")
 
 
-def _finishing(entry: RecipeEntry) -> Finishing | None:
-    """As in the card of the weights at hand; its gain is that of the former weights."""
-    from fastqmri.cli.methods import card_of
-
-    former = card_of(entry)
+def _finishing(former: Card | None) -> Finishing | None:
+    """As in the card of the weights at hand, whose gain it is."""
     if former is None or former.finishing is None:
         return None
-    return former.finishing
+    own = former.finishing
+    gain = own.gain if own.gain.endswith(_FORMER) else f"{own.gain} {_FORMER}"
+    return own.model_copy(update={"gain": gain})
 
 
 def show_results(results: list[Result], name: str) -> None:
