@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from fastqmri.cli.console import progress_bar
 from fastqmri.cli.methods import validity_lines
+from fastqmri.io.finished_pieces import maps_as_arrays
 
 if TYPE_CHECKING:
     from fastqmri.cli.job import Job, Outcome
     from fastqmri.cli.learned import Network
-    from fastqmri.core import ParameterMaps
+    from fastqmri.core import Measurement, ParameterMaps
+    from fastqmri.estimators import Entry
+    from fastqmri.estimators.reconstruction.volume import Plane, PlaneMethod
     from fastqmri.report import MethodComparison
 
 MOST_VOXELS = 20_000
+MODEL_BASED = "model-based"
+PREFIX = "classical_"
+"""Begins the names of arrays that hold the classical maps of a plane."""
 
 
 def compare_fit(job: Job, outcome: Outcome) -> MethodComparison | None:
@@ -90,3 +97,67 @@ def compared_part(inside: Tensor) -> Tensor:
         chosen = keep.flatten().nonzero()[:MOST_VOXELS, 0]
         keep = torch.zeros_like(keep).flatten().index_fill(0, chosen, True).view(keep.shape)
     return keep
+
+
+class TimedPlanes:
+    """A `PlaneMethod` that says how long its last plane took.
+
+    Args:
+        method: to be timed.
+    """
+
+    def __init__(self, method: PlaneMethod) -> None:
+        self._method = method
+        self.seconds, self.beside = 0.0, 0.0  # of the last plane; of all that was done to compare
+
+    @property
+    def needs_coils(self) -> bool:
+        """As the method's."""
+        return self._method.needs_coils
+
+    def __call__(self, measurement: Measurement) -> tuple[ParameterMaps, Tensor, Tensor]:
+        """As the method's."""
+        begin = time.perf_counter()
+        found = self._method(measurement)
+        self.seconds = time.perf_counter() - begin
+        return found
+
+
+@dataclass(frozen=True)
+class PlanePair:
+    """A plane mapped by a network and by model-based reconstruction.
+
+    Attributes:
+        own: the network's maps.
+        other: those of model-based reconstruction.
+        seconds: the network took.
+        other_seconds: model-based reconstruction took.
+    """
+
+    own: ParameterMaps
+    other: ParameterMaps
+    seconds: float
+    other_seconds: float
+
+    def arrays(self) -> dict[str, Tensor]:
+        """All but the network's maps, to be kept with the plane."""
+        arrays = {**maps_as_arrays(self.other), "seconds": torch.tensor([self.seconds, self.other_seconds])}
+        return {f"{PREFIX}{name}": array for name, array in arrays.items()}
+
+
+def compare_plane(plane: Plane, entry: Entry, timed: TimedPlanes) -> PlanePair:
+    """Model-based reconstruction of a plane that a network mapped."""
+    from fastqmri.estimators.reconstruction.model_based import ModelBased
+
+    begin = time.perf_counter()
+    with progress_bar(f"{MODEL_BASED}, to compare"):
+        model = entry.build(plane.measurement.acquisition, **kspace_options(entry))
+        maps = ModelBased(model).estimate(plane.measurement)
+    seconds = time.perf_counter() - begin
+    timed.beside += seconds
+    return PlanePair(plane.maps, maps, timed.seconds, seconds)
+
+
+def kspace_options(entry: Entry) -> dict[str, Any]:
+    """Options of a model for k-space, which keeps the polarity that magnitude images lose."""
+    return {"signal": "real"} if "real" in entry.options.get("signal", ()) else {}

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastqmri.cli.comparison import comparison
+from fastqmri.cli.comparison import (
+    MODEL_BASED,
+    PREFIX,
+    PlanePair,
+    TimedPlanes,
+    compare_plane,
+    comparison,
+    kspace_options,
+)
 from fastqmri.cli.console import note, progress_bar, the_command
 from fastqmri.cli.learned import find_network, finishing_option, words_for
 from fastqmri.cli.options import (
@@ -52,8 +60,6 @@ ALIASES = {"T1": "vfa", "T2": "mese", "T2star": "megre", "T2*": "megre"}
 _COILS = ("espirit", "walsh")
 _HEADER = ("echo_time", "repetition_time", "flip_angle", "inversion_time")
 _FIT = "Reconstruction"
-MODEL_BASED = "model-based"
-_BESIDE = "classical_"
 _MODEL_BASED_TEXT = (
     "Maps straight from k-space: signal model and encoding inverted together, with a total-variation prior."
 )
@@ -169,7 +175,8 @@ def recon(values: Mapping[str, Any]) -> None:
     weights = "" if network is None else network.trained.card.sha256
     pieces = FinishedPieces(out / ".planes", _identity({**values, "weights": weights}, paths))
     middle = scan.slices // 2
-    beside: list[tuple[ParameterMaps, ParameterMaps, float]] = []
+    plane_method = TimedPlanes(method.build(model))
+    beside: list[PlanePair] = []
 
     def keep(plane: Plane) -> None:
         _count(tally, plane, picture=plane.index == middle)
@@ -177,7 +184,8 @@ def recon(values: Mapping[str, Any]) -> None:
         if plane.index == middle and tally.picture is not None:
             shown = dict(zip(("measured", "residue"), tally.picture, strict=True))
         if network is not None and (plane.index == middle or not beside):
-            shown |= _classical_arrays(plane, entry, beside)
+            beside[:] = [compare_plane(plane, entry, plane_method)]
+            shown |= beside[0].arrays()
         arrays = {"images": plane.images.abs(), "tally": tally.state(), **shown, **maps_as_arrays(plane.maps)}
         pieces.save(plane.index, arrays)
 
@@ -188,9 +196,10 @@ def recon(values: Mapping[str, Any]) -> None:
         shown = (arrays["measured"], arrays["residue"]) if "measured" in arrays else None
         tally.restore(arrays["tally"], shown)
         maps = maps_of_arrays(arrays)
-        other = {n.removeprefix(_BESIDE): a for n, a in arrays.items() if n.startswith(_BESIDE)}
+        other = {n.removeprefix(PREFIX): a for n, a in arrays.items() if n.startswith(PREFIX)}
         if other:
-            beside[:] = [(maps, maps_of_arrays(other), float(other["seconds"]))]
+            own, its = (float(seconds) for seconds in other["seconds"])
+            beside[:] = [PlanePair(maps, maps_of_arrays(other), own, its)]
         return maps, arrays["images"]
 
     begin = time.perf_counter()
@@ -198,7 +207,7 @@ def recon(values: Mapping[str, Any]) -> None:
         maps, measurement = map_scan(
             planes,
             acquisition,
-            method.build(model),
+            plane_method,
             sensitivities=values["coil_maps"],
             mask=mask,
             known=known,
@@ -207,7 +216,7 @@ def recon(values: Mapping[str, Any]) -> None:
             finished=finished,
             progress=progress,
         )
-    seconds = time.perf_counter() - begin
+    seconds = time.perf_counter() - begin - plane_method.beside
     job = Job(
         title=f"{entry.name.upper()} of {paths[0].name}",
         entry=entry,
@@ -222,36 +231,11 @@ def recon(values: Mapping[str, Any]) -> None:
         network=network,
     )
     if network is not None and beside:
-        own, other, other_seconds = beside[-1]
-        share = seconds / max(int(maps.estimated.sum()), 1) * int(own.estimated.sum())
-        job.comparison = comparison(network, MODEL_BASED, own, other, share, other_seconds)
+        one = beside[0]
+        job.comparison = comparison(network, MODEL_BASED, one.own, one.other, one.seconds, one.other_seconds)
     names = tuple(name for name in entry.outputs if name in maps)
     deliver(job, Outcome(maps, model, names, seconds), out, paths)
     pieces.clear()
-
-
-def _classical_arrays(
-    plane: Plane, entry: Entry, beside: list[tuple[ParameterMaps, ParameterMaps, float]]
-) -> dict[str, Tensor]:
-    """Model-based maps of a plane that a network mapped, to be kept with it; also put in ``beside``."""
-    import torch
-
-    from fastqmri.estimators.reconstruction.model_based import ModelBased
-    from fastqmri.io.finished_pieces import maps_as_arrays
-
-    begin = time.perf_counter()
-    with progress_bar(f"{MODEL_BASED}, to compare"):
-        model = entry.build(plane.measurement.acquisition, **_signed(entry))
-        maps = ModelBased(model).estimate(plane.measurement)
-    seconds = time.perf_counter() - begin
-    beside[:] = [(plane.maps, maps, seconds)]
-    arrays = {**maps_as_arrays(maps), "seconds": torch.tensor(seconds)}
-    return {f"{_BESIDE}{name}": array for name, array in arrays.items()}
-
-
-def _signed(entry: Entry) -> dict[str, Any]:
-    """Options of a model for k-space, which keeps the polarity that magnitude images lose."""
-    return {"signal": "real"} if "real" in entry.options.get("signal", ()) else {}
 
 
 def _identity(values: Mapping[str, Any], paths: list[Path]) -> str:
@@ -316,7 +300,7 @@ def _method(entry: Entry, values: Mapping[str, Any], scan: RawScan, acquisition:
             network.name,
             network.description.partition(": ")[2],
             network.references,
-            {**_signed(entry), **dict(network.trained.entry.model_options)},
+            {**kspace_options(entry), **dict(network.trained.entry.model_options)},
             lambda model: FromKSpace(chosen.build(model=model)),
             network,
         )
@@ -333,7 +317,7 @@ def _method(entry: Entry, values: Mapping[str, Any], scan: RawScan, acquisition:
             name,
             _MODEL_BASED_TEXT,
             ModelBased.references,
-            _signed(entry),
+            kspace_options(entry),
             lambda model: FromKSpace(_weighted(ModelBased(model), factor)),
         )
     stage, fit = RECONSTRUCTIONS[name], entry.method(values["fit_method"])

@@ -70,6 +70,7 @@ class KSpaceMaps:
         held_out: share of the samples, besides the middle of k-space, that decide when to stop.
         seed: of the held-out samples.
         progress: called with (step, steps).
+        model: of the acquisition as it was made, close to the trained one; the trained one if None.
     """
 
     network: MapCorrection
@@ -83,6 +84,12 @@ class KSpaceMaps:
     held_out: float = 0.1
     seed: int = 0
     progress: Progress | None = None
+    model: SignalModel | None = None
+
+    @property
+    def _judge(self) -> SignalModel:
+        """What images are made again by."""
+        return self.maker.model if self.model is None else self.model
 
     def estimate(self, measurement: Measurement) -> ParameterMaps:
         """Estimate the parameters of every voxel inside the mask.
@@ -108,10 +115,10 @@ class KSpaceMaps:
         with torch.no_grad():
             features = self.maker(scan)
             amplitude, value = network(features)
-            images = synthesised(self.maker.model, amplitude, value, features, scan.known)[0]
+            images = synthesised(self._judge, amplitude, value, features, scan.known)[0]
             scaled = amplitude[0].abs() * features.scale[0]
         if self.finish:
-            model_based = ModelBased(self.maker.model, iterations=self.finish, start=_Given(images))
+            model_based = ModelBased(self._judge, iterations=self.finish, start=_Given(images))
             explained = model_based.explain(measurement)
             told = (*notes, f"Finished by the physics, from {self.card.name}.", *explained.maps.notes)
             return replace(explained, maps=replace(explained.maps, notes=told))
@@ -220,7 +227,7 @@ class KSpaceMaps:
         images: Tensor,
         notes: tuple[str, ...],
     ) -> ParameterMaps:
-        model, noise = self.maker.model, float(scan.noise[0])
+        model, noise = self._judge, float(scan.noise[0])
         voxels = measurement.voxels
         rows = torch.stack([amplitude, value])
         known = {name: v[0] for name, v in scan.known.items()}

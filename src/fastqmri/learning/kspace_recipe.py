@@ -160,10 +160,9 @@ class KSpaceRecipe(Recipe):
         Args:
             network: trained.
             card: of its weights.
-            **options: those of `KSpaceMaps`; ``finishing`` is its ``finish``. ``model`` is the recipe's own.
+            **options: those of `KSpaceMaps`; ``finishing`` is its ``finish``.
         """
         assert isinstance(network, MapCorrection)
-        options.pop("model", None)
         chosen = {"steps": self.steps, "finish": options.pop("finishing", self.finish), **options}
         return KSpaceMaps(network, self.maker, card, self.study.knee, **chosen)
 

@@ -173,7 +173,14 @@ class _Dopamine(Recipe):
         return unrolled_results(self.model, self.quantities[-1], methods, seeds=seeds, progress=progress)
 
     def build(self, network: nn.Module, card: Card, **options: Any) -> KSpaceInference:
-        """The network as an estimator; ``finishing`` overrides what the card does by default."""
+        """The network as an estimator.
+
+        Args:
+            network: trained.
+            card: of its weights.
+            **options: ``finishing``, instead of what the card does by default; ``model`` of the acquisition as it was
+                made, close to the trained one.
+        """
         assert isinstance(network, UnrolledNetwork)
         own = card.finishing.steps if card.finishing and card.finishing.default else 0
         steps = options.get("finishing")
@@ -186,9 +193,8 @@ class _Dopamine(Recipe):
             found = judge(card.validity, measurement, acceleration=acceleration, coils=coils)
             return refuse_outside(self.name, found, card.classical)
 
-        return inference(
-            network, self.model, card, finishing=own if steps is None else steps, admitted=admitted
-        )
+        model = options.get("model") or self.model
+        return inference(network, model, card, finishing=own if steps is None else steps, admitted=admitted)
 
 
 def inference(

@@ -147,7 +147,7 @@ _ALL: tuple[LearnedMethod, ...] = (
         3,
         "recon",
         ("zhu2023", "liu2019"),
-        (RecipeEntry("mantis-t2", f"{_AT}.mantis:MantisT2", "mese"),),
+        (RecipeEntry("mantis-t2", f"{_AT}.mantis:MantisT2", "mese", needs_data=True),),
         "fastqmri recon --method model-based",
     ),
     LearnedMethod(
@@ -157,8 +157,8 @@ _ALL: tuple[LearnedMethod, ...] = (
         "recon",
         ("zhu2023", "liu2021"),
         (
-            RecipeEntry("relax-t2", f"{_AT}.relax:RelaxT2", "mese"),
-            RecipeEntry("relax-t1", f"{_AT}.relax:RelaxT1", "vfa"),
+            RecipeEntry("relax-t2", f"{_AT}.relax:RelaxT2", "mese", needs_data=True),
+            RecipeEntry("relax-t1", f"{_AT}.relax:RelaxT1", "vfa", needs_data=True),
         ),
         "fastqmri recon --method model-based",
     ),
@@ -178,10 +178,10 @@ _ALL: tuple[LearnedMethod, ...] = (
         "recon",
         ("zhu2023", "jun2021"),
         (
-            RecipeEntry("dopamine-t1", "fastqmri.methods.dopamine:DopamineT1", "vfa", needs_data=True),
-            RecipeEntry("dopamine-t2", "fastqmri.methods.dopamine:DopamineT2", "mese", needs_data=True),
+            RecipeEntry("dopamine-t1", f"{_AT}.dopamine:DopamineT1", "vfa", needs_data=True),
+            RecipeEntry("dopamine-t2", f"{_AT}.dopamine:DopamineT2", "mese", needs_data=True),
         ),
-        "--method model-based",
+        "fastqmri recon --method model-based",
     ),
 )
 METHODS: dict[str, LearnedMethod] = {one.name: one for one in _ALL}
