@@ -204,7 +204,7 @@ def test_evaluate_prints_writes_and_updates(invoke: Invoke, decay: Path, tmp_pat
     out = tmp_path / "comparison"
     result = invoke("evaluate", "decay-4", "--seeds", 3, "--out", out, "--update-card")
     assert result.exit_code == 0, result.output
-    assert re.search(r"decay-4 (better|worse|no difference).*T2 nRMSE .* nlls", result.output)
+    assert re.search(r"decay-4: (better|worse|no difference).*T2 nRMSE .* nlls", result.output)
     rows = list(csv.DictReader((out / "decay-4.csv").open()))
     assert {row["method"] for row in rows} == {"decay-4", "nlls"}
     assert all(row["samples"] == "3" for row in rows)
@@ -404,3 +404,28 @@ def test_spoiled_weights_and_cards(
     out = tmp_path / "maps"
     assert SPOILED[kind] in refused("FQ301", *fit_words(echoes, out, "--method", "decay-4"))
     assert not out.exists()
+
+
+# --- what is shipped --------------------------------------------------------------------------------------
+
+
+def test_shipped_drone_maps_a_fingerprint(invoke: Invoke, tmp_path: Path) -> None:
+    from fastqmri.physics.spins import FingerprintingSignal
+    from fastqmri.physics.spins.schedules.fingerprinting import drone_25
+
+    model = FingerprintingSignal(drone_25())
+    generator = torch.Generator().manual_seed(5)
+    t1 = 0.5 + 1.5 * torch.rand(100, generator=generator)
+    t2 = 0.03 + 0.1 * torch.rand(100, generator=generator)
+    known = {"M0": torch.full_like(t1, 100.0), "T1": t1, "T2": t2}
+    rows = [known.get(p.name, torch.full_like(t1, p.nominal or 0.0)) for p in model.parameters]
+    images = model(torch.stack(rows)).T.reshape(10, 10, 1, -1)
+    path = tmp_path / "fingerprint.nii.gz"
+    nib.save(nib.Nifti1Image(images.float().numpy(), np.diag([2.0, 2.0, 4.0, 1.0])), path)
+    out = tmp_path / "maps"
+    words = ["-i", path, "--schedule", "drone-25", "--mask", "none", "-o", out]
+    result = invoke("fit", "fingerprinting", "--method", "drone", "--no-finishing", *words)
+    assert result.exit_code == 0, result.output
+    for name, truth in (("T1", t1), ("T2", t2)):
+        found = volume(out / f"{name}map.nii.gz").reshape(-1)
+        assert np.mean(np.abs(found / truth.numpy() - 1)) < 0.01

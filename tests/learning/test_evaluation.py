@@ -83,16 +83,18 @@ def test_standing_is_against_the_best_rival() -> None:
         ("nlls", 5, 0.1),
         ("llr", 8, 0.1),
         ("Cramér-Rao bound", 0.5, 0),
+        ("mapping network alone", 0.1, 0),
     )
-    (one,) = standings(results, "net")
+    one, finished = standings(results, "net")
     assert one.rival.method == "nlls"
     assert one.gain == pytest.approx(0.2)
+    assert (finished.rival.method, finished.gain) == ("nlls", pytest.approx(0.8))
     assert one.verdict == "better"
-    assert one.text == "better by 20 %, brain: T2 nRMSE 4 ± 0.1 %, nlls 5 ± 0.1 %"
+    assert one.text == "net: better by 20 %, brain: T2 nRMSE 4 ± 0.1 %, nlls 5 ± 0.1 %"
     (same,) = standings(rows(("net", 4.0, 0.3), ("nlls", 4.5, 0.3)), "net")
     assert same.verdict == "no difference"
     (worse,) = standings(rows(("net", 10.0, 0.0), ("nlls", 1.0, 0.0)), "net")
-    assert worse.text.startswith("worse by a factor of 10")
+    assert worse.text.startswith("net: worse by a factor of 10")
     (similar,) = standings(rows(("net", 0.9, 0.0), ("a", 0.8, 0.0), ("b", 0.7, 0.0), metric="SSIM"), "net")
     assert (similar.rival.method, similar.verdict) == ("a", "better")
     (biased,) = standings(rows(("net", -3.0, 0.0), ("a", 1.0, 0.0), ("b", -2.0, 0.0), metric="bias"), "net")

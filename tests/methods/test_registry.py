@@ -34,12 +34,22 @@ def test_every_method_is_declared_whole() -> None:
     assert len(names) == len(set(names))
 
 
-def test_shipped_weights_fit_their_networks_and_are_small() -> None:
-    folder = weights_folder()
-    for path in folder.glob("*.json"):
-        trained = load(path.stem)
-        assert trained.card.method == trained.method.name
-    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) < 30e6
+def test_weights_are_shipped_for_all_and_small() -> None:
+    """And a card's command makes the recipe's network as it is now."""
+    for one in METHODS.values():
+        for entry in one.recipes:
+            trained = load(entry.name)
+            card, recipe = trained.card, trained.recipe
+            assert card.method == one.name
+            assert card.settings == recipe.settings.model_dump()
+            assert card.validity == recipe.validity()
+            assert card.classical.startswith(f"fastqmri {one.stage} ")
+            assert card.results
+            program, command, name, *more = card.command.split()
+            assert (program, command) == ("fastqmri", "train")
+            assert name == entry.name or (name == one.name and more == ["--recipe", entry.name])
+    sizes = [path.stat().st_size for path in weights_folder().iterdir()]
+    assert 0 < sum(sizes) < 30e6
 
 
 def test_importing_the_table_reads_no_method() -> None:

@@ -205,7 +205,7 @@ def show_results(results: list[Result], name: str) -> None:
 
     say(as_text(results))
     for standing in standings(results, name):
-        say(f"  {name} {standing.text}")
+        say(f"  {standing.text}")
 
 
 def settings_of(recipe: Recipe, config: Path | None, given: Mapping[str, Any]) -> TrainingSettings:

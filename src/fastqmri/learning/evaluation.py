@@ -169,10 +169,12 @@ class Standing:
         unit = f" {self.own.unit}" if self.own.unit else ""
         what = f"{self.own.case}: {self.own.quantity} {self.own.metric}"
         amount = "" if self.verdict == "no difference" else f" by {_amount(self)}"
-        return f"{self.verdict}{amount}, {what} {self.own.text}{unit}, {self.rival.method} {self.rival.text}{unit}"
+        rival = f"{self.rival.method} {self.rival.text}{unit}"
+        return f"{self.own.method}: {self.verdict}{amount}, {what} {self.own.text}{unit}, {rival}"
 
 
-_MORE_IS_BETTER = ("SSIM", "r", "correlation")
+_MORE_IS_BETTER = ("SSIM", "XSIM", "r", "correlation")
+_NETWORK = "network"
 _BOUNDS = ("Cramér",)
 """Begin the names of rows that no method made."""
 
@@ -182,18 +184,19 @@ def standings(results: Iterable[Result], name: str) -> list[Standing]:
 
     Args:
         results: of all.
-        name: of the network; rows that begin with it are its variants, and no rivals.
+        name: of the network; rows that begin with it and a comma are its variants. No network is a rival.
     """
     rows = list(results)
     found = []
     for own in rows:
-        if own.method != name:
+        if own.method != name and not own.method.startswith(f"{name},"):
             continue
         rivals = [
             r
             for r in rows
             if (r.case, r.quantity, r.metric, r.unit) == (own.case, own.quantity, own.metric, own.unit)
             and not r.method.startswith((name, *_BOUNDS))
+            and _NETWORK not in r.method
             and math.isfinite(r.value)
         ]
         if rivals:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from fastqmri.learning.evaluation import Result
 
-_MOST_PANELS = 12
+_MOST_PANELS = 24
+_PREFERRED = "nRMSE"
 _WIDE = 10.4
 
 
@@ -58,7 +59,9 @@ def result_bars(results: Sequence[Result], name: str) -> bytes:
         name: of the network, whose bars are coloured.
     """
     keys = list(dict.fromkeys((r.case, r.quantity, r.metric, r.unit) for r in results))
-    shown = [key for key in keys if key[2] != "bias"][:_MOST_PANELS] or keys[:_MOST_PANELS]
+    # one error a parameter is enough to see
+    common = {(case, quantity) for case, quantity, metric, _ in keys if metric == _PREFERRED}
+    shown = [key for key in keys if key[2] == _PREFERRED or key[:2] not in common][:_MOST_PANELS]
     across = min(3, len(shown))
     down = math.ceil(len(shown) / across)
     most = max(len({r.method for r in results if r.case == key[0]}) for key in shown)
@@ -87,6 +90,7 @@ def _bars(panel: Axes, rows: Sequence[Result], name: str) -> None:
     positive = [v for v in values if v > 0]
     if len(positive) == len(values) and max(positive) > 30 * min(positive):
         panel.set_xscale("log")
+        panel.xaxis.set_minor_formatter("")
     panel.set_yticks(places, [r.method for r in rows], fontsize=7)
     panel.tick_params(axis="y", length=0, colors=INK)
     panel.spines["left"].set_color(SOFT)
