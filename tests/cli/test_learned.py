@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,7 +207,7 @@ def test_evaluate_prints_writes_and_updates(invoke: Invoke, decay: Path, tmp_pat
     out = tmp_path / "comparison"
     result = invoke("evaluate", "decay-4", "--seeds", 3, "--out", out, "--update-card")
     assert result.exit_code == 0, result.output
-    assert re.search(r"decay-4: (better|worse|no difference).*T2 nRMSE .* nlls", result.output)
+    assert re.search(r"decay-4: (better|worse|no clear difference).*T2 nRMSE .* nlls", result.output)
     rows = list(csv.DictReader((out / "decay-4.csv").open()))
     assert {row["method"] for row in rows} == {"decay-4", "nlls"}
     assert all(row["samples"] == "3" for row in rows)
@@ -429,3 +432,43 @@ def test_shipped_drone_maps_a_fingerprint(invoke: Invoke, tmp_path: Path) -> Non
     for name, truth in (("T1", t1), ("T2", t2)):
         found = volume(out / f"{name}map.nii.gz").reshape(-1)
         assert np.mean(np.abs(found / truth.numpy() - 1)) < 0.01
+
+
+# --- the compared part ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(300, 200, 4), (300, 200), (50_000,), (2, 30_000), (20, 20, 3)])
+def test_compared_part_is_within_one_slice_and_no_larger_than_may_be(shape: tuple[int, ...]) -> None:
+    from fastqmri.cli.comparison import MOST_VOXELS, compared_part
+
+    inside = torch.rand(shape, generator=torch.Generator().manual_seed(1)) < 0.8
+    if len(shape) == 3:
+        inside[..., 0] = False
+    part = compared_part(inside)
+    assert 0 < int(part.sum()) <= MOST_VOXELS
+    assert bool((inside | ~part).all())
+    if len(shape) == 3:
+        assert int(part.flatten(0, 1).any(0).sum()) == 1
+    fullest = int(inside.flatten(0, -2).sum(0).max()) if len(shape) == 3 else int(inside.sum())
+    assert int(part.sum()) > 0.9 * min(MOST_VOXELS, fullest)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    """Only the first writes, and both share the batch."""
+    here = Path(__file__).parents[1]
+    out = tmp_path / "mine"
+    words = ["train", "decay-4", "--steps", "40", "--no-evaluate", "--threads", "1", "--out", str(out)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
+    command += ["--standalone", str(here / "cli" / "with_decay.py"), *words]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(here), *sys.path]),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "2 processes share every batch" in done.stderr
+    assert done.stdout.count("Use them:") == 1
+    assert read_card(out, "decay-4").settings["steps"] == 40
+    assert not (out / "decay-4.training").exists()

@@ -91,8 +91,8 @@ def test_standing_is_against_the_best_rival() -> None:
     assert (finished.rival.method, finished.gain) == ("nlls", pytest.approx(0.8))
     assert one.verdict == "better"
     assert one.text == "net: better by 20 %, brain: T2 nRMSE 4 ± 0.1 %, nlls 5 ± 0.1 %"
-    (same,) = standings(rows(("net", 4.0, 0.3), ("nlls", 4.5, 0.3)), "net")
-    assert same.verdict == "no difference"
+    (same,) = standings(rows(("net", 4.0, 0.3), ("nlls", 4.4, 0.3)), "net")
+    assert same.verdict == "no clear difference"
     (worse,) = standings(rows(("net", 10.0, 0.0), ("nlls", 1.0, 0.0)), "net")
     assert worse.text.startswith("net: worse by a factor of 10")
     (similar,) = standings(rows(("net", 0.9, 0.0), ("a", 0.8, 0.0), ("b", 0.7, 0.0), metric="SSIM"), "net")
@@ -116,3 +116,14 @@ def test_tables_hold_every_number() -> None:
     read = list(csv.DictReader(io.StringIO(as_csv(results))))
     assert [float(r["value"]) for r in read] == [4.25, 5.0]
     assert read[0]["half_width"] == "0.125"
+
+
+def test_time_is_held_against_the_method_that_is_good() -> None:
+    times = [
+        r.model_copy(update={"quantity": "time", "metric": "CPU", "unit": "s"})
+        for r in rows(("net", 2, 0), ("good", 20, 0), ("poor", 1, 0))
+    ]
+    results = [*times, *rows(("net", 5, 0), ("good", 5, 0), ("poor", 50, 0))]
+    error, time = standings(results, "net")
+    assert (error.rival.method, time.rival.method) == ("good", "good")
+    assert time.text.startswith("net: better by a factor of 10")

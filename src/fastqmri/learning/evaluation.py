@@ -157,10 +157,10 @@ class Standing:
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse``, or ``no difference`` where the intervals overlap."""
-        room = (self.own.half_width or 0.0) + (self.rival.half_width or 0.0)
+        """``better``, ``worse``, or ``no clear difference`` where the 95 % interval of the difference holds zero."""
+        room = math.hypot(self.own.half_width or 0.0, self.rival.half_width or 0.0)
         if abs(self.own.value - self.rival.value) <= room:
-            return "no difference"
+            return _UNCLEAR
         return "better" if self.gain > 0 else "worse"
 
     @property
@@ -168,13 +168,13 @@ class Standing:
         """One line."""
         unit = f" {self.own.unit}" if self.own.unit else ""
         what = f"{self.own.case}: {self.own.quantity} {self.own.metric}"
-        amount = "" if self.verdict == "no difference" else f" by {_amount(self)}"
+        amount = "" if self.verdict == _UNCLEAR else f" by {_amount(self)}"
         rival = f"{self.rival.method} {self.rival.text}{unit}"
         return f"{self.own.method}: {self.verdict}{amount}, {what} {self.own.text}{unit}, {rival}"
 
 
 _MORE_IS_BETTER = ("SSIM", "XSIM", "r", "correlation")
-_NETWORK = "network"
+_NETWORK, _TIME, _UNCLEAR = "network", "time", "no clear difference"
 _BOUNDS = ("Cramér",)
 """Begin the names of rows that no method made."""
 
@@ -182,13 +182,16 @@ _BOUNDS = ("Cramér",)
 def standings(results: Iterable[Result], name: str) -> list[Standing]:
     """A network beside the best of the classical methods, number by number.
 
+    Times are held against the method that was best by the first number of the case: fast ones may be of no use.
+
     Args:
         results: of all.
         name: of the network; rows that begin with it and a comma are its variants. No network is a rival.
     """
     rows = list(results)
-    found = []
-    for own in rows:
+    found: list[Standing] = []
+    best: dict[str, str] = {}
+    for own in sorted(rows, key=lambda r: r.quantity == _TIME):
         if own.method != name and not own.method.startswith(f"{name},"):
             continue
         rivals = [
@@ -199,9 +202,12 @@ def standings(results: Iterable[Result], name: str) -> list[Standing]:
             and _NETWORK not in r.method
             and math.isfinite(r.value)
         ]
+        if own.quantity == _TIME and own.case in best:
+            rivals = [r for r in rivals if r.method == best[own.case]]
         if rivals:
             more = own.metric in _MORE_IS_BETTER
             found.append(Standing(own, min(rivals, key=lambda r: -r.value if more else abs(r.value))))
+            best.setdefault(own.case, found[-1].rival.method)
     return found
 
 
