@@ -1,5 +1,6 @@
 """The smallest recipes: a straight line from noisy points, and T2 of four echoes."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fastqmri.learning.cards import Card, Finishing
 from fastqmri.learning.evaluation import Result, relative_error
 from fastqmri.learning.recipe import Recipe, TrainingSettings
 from fastqmri.learning.training import CHECKPOINT, _generator, make_card, train
-from fastqmri.learning.validity import Validity, described
+from fastqmri.learning.validity import Validity, described, judge, refuse_outside
 from fastqmri.learning.voxelwise_inference import Scaled, VoxelNetwork, voxelwise_network
 from fastqmri.learning.weights import write_card, write_weights
 from fastqmri.methods import LearnedMethod, RecipeEntry
@@ -193,6 +194,19 @@ def train_decay(folder: Path, *recipes: Recipe) -> None:
         (folder / "checkpoints" / CHECKPOINT).unlink()
 
 
+@dataclass(frozen=True)
+class _Unfolding:
+    """Model-based reconstruction behind a card."""
+
+    card: Card
+    method: ModelBased
+
+    def explain(self, measurement: Measurement) -> Any:
+        notes = refuse_outside("unfold", judge(self.card.validity, measurement), self.card.classical)
+        found = self.method.explain(measurement)
+        return replace(found, maps=replace(found.maps, notes=(*found.maps.notes, *notes)))
+
+
 class Unfold(Decay):
     """From k-space to T2; what maps is model-based reconstruction, so that both must agree."""
 
@@ -201,7 +215,7 @@ class Unfold(Decay):
     echo_time = (0.008, 0.02, 0.04, 0.07)
 
     def build(self, network: nn.Module, card: Card, **options: Any) -> Any:
-        return ModelBased(options["model"])
+        return _Unfolding(card, ModelBased(options["model"]))
 
 
 UNFOLD = LearnedMethod(

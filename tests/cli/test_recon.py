@@ -219,6 +219,13 @@ def test_learned_method_beside_the_classical_one(scan, unfold: str, tmp_path: Pa
     assert "Network against classical on this scan" in (out / "report.html").read_text()
 
 
+def test_learned_method_warns_near_its_card(scan, unfold: str, tmp_path: Path, invoke):
+    words = ("recon", scan[0], "--model", "T2", "--method", "unfold", "--out", tmp_path / "maps")
+    result = invoke(*words, "--echo-time", "8.2,20.5,41,71.75ms")
+    assert result.exit_code == 0, result.output
+    assert "Note: unfold, near the edge of its card: echo_time 1 0.0082" in " ".join(result.output.split())
+
+
 def test_learned_method_refuses_what_it_does_not_know(scan, unfold: str, tmp_path: Path, refused):
     out = tmp_path / "maps"
     words = ("recon", scan[0], "--model", "T2", "--method", "unfold", "--out", out)

@@ -183,6 +183,8 @@ def fit(entry: Entry, values: Mapping[str, Any]) -> None:
         note(text)
     outcome = estimate(job)
     if network is not None:
+        _, edges = network.remarked(outcome.maps)
+        job.warnings += [text for text in edges if text not in job.warnings]
         job.comparison = compare_fit(job, outcome)
     sources = [*images, *(Path(values[k]) for k in _companions(entry) if values.get(k) not in (None, "none"))]
     deliver(job, outcome, out, sources)

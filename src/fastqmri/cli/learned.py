@@ -89,6 +89,13 @@ class Network:
         """An estimator of images that holds the measurement against the card."""
         return _Checked(self, self.build(model=model, progress=progress))
 
+    def remarked(self, maps: ParameterMaps) -> tuple[ParameterMaps, list[str]]:
+        """Maps with the notes of the card, and what its warnings are."""
+        from fastqmri.learning.validity import EDGE
+
+        notes = tuple(dict.fromkeys((*maps.notes, *self.trained.card.notes)))
+        return dataclasses.replace(maps, notes=notes), [text for text in notes if EDGE in text]
+
     def warnings(self, measurement: Measurement) -> tuple[str, ...]:
         """What lies at the edge of the card; SNR and what else only it can tell is the estimator's to judge.
 
@@ -113,8 +120,7 @@ class _Checked:
         """Maps with what is to be said of the card in their notes."""
         warnings = self.network.warnings(measurement)
         maps = self.estimator.estimate(measurement)
-        notes = dict.fromkeys((*maps.notes, *warnings, *self.network.trained.card.notes))
-        return dataclasses.replace(maps, notes=tuple(notes))
+        return self.network.remarked(dataclasses.replace(maps, notes=(*maps.notes, *warnings)))[0]
 
 
 def find_network(

@@ -227,6 +227,11 @@ def _map(
     with progress_bar(title) as progress:
         maps = dataclasses.replace(mapping, progress=progress).estimate(measurement)
     seconds = time.perf_counter() - begin
+    if network is not None:
+        maps, edges = network.remarked(maps)
+        for text in edges:
+            note(text)
+        warnings = [*warnings, *edges]
     assert measurement.mask is not None
     times = ", ".join(format_quantity(t, TIME) for t in measurement.acquisition.echo_time)  # type: ignore[attr-defined]
     cited = "; ".join(author_year(key) for key in mapping.references)

@@ -217,6 +217,11 @@ def recon(values: Mapping[str, Any]) -> None:
             progress=progress,
         )
     seconds = time.perf_counter() - begin - plane_method.beside
+    if network is not None:
+        maps, edges = network.remarked(maps)
+        for text in edges:
+            note(text)
+        notes += edges
     job = Job(
         title=f"{entry.name.upper()} of {paths[0].name}",
         entry=entry,

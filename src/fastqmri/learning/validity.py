@@ -64,6 +64,8 @@ class Judgement:
         return Judgement(self.warnings + other.warnings, self.refusals + other.refusals)
 
 
+EDGE = "near the edge of its card"
+"""In every warning of a network."""
 _HARMLESS = {("snr", "above"), ("acceleration", "below")}
 """Easier than anything trained: maps may be less good than they could be, but not wrong."""
 _FAR = 0.25
@@ -138,7 +140,7 @@ def refuse_outside(name: str, judgement: Judgement, classical: str) -> tuple[str
             "a network's maps of such data look as good as any, and mean nothing.",
             f"Use {classical}, or train the method for this protocol (fastqmri train).",
         )
-    return tuple(f"{name}, near the edge of its card: {text}." for text in judgement.warnings)
+    return tuple(f"{name}, {EDGE}: {text}." for text in judgement.warnings)
 
 
 def judge_protocol(validity: Validity, acquisition: Acquisition) -> Judgement:

@@ -146,7 +146,7 @@ _ALL: tuple[LearnedMethod, ...] = (
         "MANTIS: T2 and M0 from undersampled k-space, by a network taught by maps and k-space",
         3,
         "recon",
-        ("zhu2023", "liu2019"),
+        ("ronneberger2015", "zhu2023", "liu2019"),
         (RecipeEntry("mantis-t2", f"{_AT}.mantis:MantisT2", "mese", needs_data=True),),
         "fastqmri recon --method model-based",
     ),
@@ -155,7 +155,7 @@ _ALL: tuple[LearnedMethod, ...] = (
         "RELAX: T2 or T1 from undersampled k-space, by a network taught by k-space alone",
         3,
         "recon",
-        ("zhu2023", "liu2021"),
+        ("ronneberger2015", "yaman2020", "zhu2023", "liu2021"),
         (
             RecipeEntry("relax-t2", f"{_AT}.relax:RelaxT2", "mese", needs_data=True),
             RecipeEntry("relax-t1", f"{_AT}.relax:RelaxT1", "vfa", needs_data=True),
@@ -300,11 +300,12 @@ def choose(name: str, acquisition: Acquisition, model: str | None = None) -> Rec
     named = [entry for entry in one.recipes if entry.name == name]
     # a method may be called as its only recipe
     candidates = named if named and name != one.name else list(one.recipes)
+    mapped = dict.fromkeys(str(entry.model) for entry in candidates)
     candidates = [entry for entry in candidates if model is None or entry.model == model]
     if not candidates:
         raise UnknownNameError(
             f"--method {name} for {model}",
-            f"it maps {', '.join(dict.fromkeys(str(entry.model) for entry in one.recipes))}.",
+            f"it maps {', '.join(mapped)}.",
             f"Use one of {', '.join(learned(one.stage, model))}."
             if learned(one.stage, model)
             else f"Use {one.classical}.",
