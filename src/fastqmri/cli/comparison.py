@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from fastqmri.estimators.reconstruction.volume import Plane, PlaneMethod
     from fastqmri.report import MethodComparison
 
-MOST_VOXELS = 20_000
+MOST_VOXELS, _MOST_SAMPLES = 20_000, 500_000
+"""What a panel may cost in time: long trains are slow to fit."""
 MODEL_BASED = "model-based"
 PREFIX = "classical_"
 """Begins the names of arrays that hold the classical maps of a plane."""
@@ -31,7 +32,8 @@ PREFIX = "classical_"
 def compare_fit(job: Job, outcome: Outcome) -> MethodComparison | None:
     """The entry's default method on the fullest slice; None where nothing was mapped."""
     assert job.network is not None
-    part = compared_part(outcome.maps.estimated)
+    contrasts = job.measurement.acquisition.contrasts
+    part = compared_part(outcome.maps.estimated, min(MOST_VOXELS, _MOST_SAMPLES // contrasts))
     if not bool(part.any()):
         return None
     method = job.entry.method()
@@ -70,11 +72,12 @@ def comparison(
     return MethodComparison(network.name, classical, own, other, seconds, other_seconds, tuple(says))
 
 
-def compared_part(inside: Tensor) -> Tensor:
-    """(*voxels) bool: the slice with most voxels, of it at most `MOST_VOXELS`, round its middle.
+def compared_part(inside: Tensor, most: int = MOST_VOXELS) -> Tensor:
+    """(*voxels) bool: the slice with most voxels, of it at most ``most``, round its middle.
 
     Args:
         inside: (*voxels) bool, voxels that were mapped.
+        most: voxels.
     """
     part = torch.zeros_like(inside)
     if inside.ndim > 2:
@@ -83,18 +86,18 @@ def compared_part(inside: Tensor) -> Tensor:
     else:
         part |= inside
     rows = part.flatten(1).sum(1) if part.ndim > 1 else part.long()
-    if int(rows.sum()) <= MOST_VOXELS:
+    if int(rows.sum()) <= most:
         return part
     middle = int((rows * torch.arange(len(rows))).sum() // rows.sum())
     low = high = middle
-    while int(rows[low : high + 1].sum()) < MOST_VOXELS:
+    while int(rows[low : high + 1].sum()) < most:
         low, high = max(low - 1, 0), min(high + 1, len(rows) - 1)
-    if int(rows[low : high + 1].sum()) > MOST_VOXELS and high > low:
+    if int(rows[low : high + 1].sum()) > most and high > low:
         low += 1
     keep = torch.zeros_like(part)
     keep[low : high + 1] = part[low : high + 1]
-    if int(keep.sum()) > MOST_VOXELS:  # a list of voxels, or slices of very long rows
-        chosen = keep.flatten().nonzero()[:MOST_VOXELS, 0]
+    if int(keep.sum()) > most:  # a list of voxels, or slices of very long rows
+        chosen = keep.flatten().nonzero()[:most, 0]
         keep = torch.zeros_like(keep).flatten().index_fill(0, chosen, True).view(keep.shape)
     return keep
 
