@@ -14,6 +14,7 @@ from fastqmri.estimators import CATALOGUE
 REQUIRED = {
     "article": {"author", "title", "journal", "volume", "year"},
     "book": {"author", "title", "publisher", "year"},
+    "inproceedings": {"author", "title", "booktitle", "year"},
 }
 
 

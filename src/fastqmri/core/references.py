@@ -1573,7 +1573,7 @@ def citation(key: str) -> str:
         UnknownNameError: a key that is not listed.
     """
     fields = _fields(key)
-    place = fields.get("journal", fields["title"])
+    place = fields.get("journal") or fields.get("booktitle") or fields["title"]
     if "volume" in fields:
         place += f" {fields['volume']}"
     if "pages" in fields:
