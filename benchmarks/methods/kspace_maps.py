@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -24,15 +25,15 @@ import torch
 from torch import Tensor
 
 import fastqmri.methods
-from fastqmri.core import Estimator
+from fastqmri.core import Estimator, Measurement
 from fastqmri.learning.evaluation import Result, as_text
-from fastqmri.learning.kspace_draws import KSpaceDraw
-from fastqmri.learning.kspace_recipe import KSpaceRecipe, measurements
-from fastqmri.learning.pools import PhantomBatch
+from fastqmri.learning.kspace_evaluation import classical, compared, judged_object, kspace_results, measured
+from fastqmri.learning.kspace_recipe import KSpaceRecipe
 from fastqmri.learning.training import train
 from fastqmri.learning.weights import read_card, read_weights
 from fastqmri.methods.mantis import MantisT2
 from fastqmri.methods.relax import Relax, RelaxT1, RelaxT2
+from fastqmri.phantoms import Phantom
 
 RECIPES: dict[str, type[KSpaceRecipe]] = {r.name: r for r in (MantisT2, RelaxT2, RelaxT1)}
 WEIGHTS = Path(fastqmri.methods.__file__).parent / "weights"
@@ -51,7 +52,7 @@ BARS = {
 
 
 def methods_of(recipe: KSpaceRecipe) -> dict[str, Estimator]:
-    """Classical methods, the shipped network, and the network refined on each scan."""
+    """The shipped network, finished by the physics, and refined on each scan."""
     card = read_card(WEIGHTS, recipe.name)
     network = read_weights(WEIGHTS, recipe.network(), card)
     methods = recipe.methods(network, card)
@@ -63,21 +64,17 @@ def methods_of(recipe: KSpaceRecipe) -> dict[str, Estimator]:
 def bars(names: list[str], count: int) -> None:
     for name in names:
         recipe = RECIPES[name]()
-        methods = methods_of(recipe)
-        for label, ellipses, brains in (("ellipses", count, 0), ("brain", 0, count)):
-            errors: dict[float, dict[str, float]] = {}
-            for acceleration in recipe.study.judged:
-                scans = recipe.judged_scans(ellipses, brains, acceleration)
-                below = recipe.study.judged_below if brains else None
-                rows = recipe.compare(f"{name}: {label}, R {acceleration:g}, SNR 60", scans, methods, below)
-                print(as_text(rows), flush=True)
-                errors[acceleration] = _errors(rows)
-                for method, baseline, factor in BARS[name]:
-                    ratio = errors[acceleration][method] / errors[acceleration][baseline]
-                    verdict = "met" if ratio <= factor else "MISSED"
-                    print(f"  {method} / {baseline}: {ratio:.2f}, bar {factor:g}: {verdict}", flush=True)
-            low, high = (errors[r][name] for r in recipe.study.judged)
-            print(f"  harder at the higher R: {'yes' if high > low else 'NO'}\n", flush=True)
+        rows = kspace_results(recipe.study.model, methods_of(recipe), seeds=1, phantoms=count, shifts=False)
+        print(as_text(rows), flush=True)
+        errors = {case: _errors([r for r in rows if r.case == case]) for case in {r.case for r in rows}}
+        for case in sorted(errors):
+            for method, baseline, factor in BARS[name]:
+                ratio = errors[case][method] / errors[case][baseline]
+                verdict = "met" if ratio <= factor else "MISSED"
+                print(f"  {case}: {method} / {baseline}: {ratio:.2f}, bar {factor:g}: {verdict}", flush=True)
+        for kind in ("ellipses", "brain"):
+            low, high = (errors[f"{kind}, R {r:g}"][name] for r in recipe.study.judged)
+            print(f"  {kind} harder at the higher R: {'yes' if high > low else 'NO'}", flush=True)
 
 
 def _errors(rows: list[Result]) -> dict[str, float]:
@@ -97,61 +94,51 @@ def ablations(steps: int, count: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             trained = train(recipe, Path(folder), settings)
         card = read_card(WEIGHTS, recipe.name)
-        for scans, acceleration in zip(recipe.tuning, recipe.study.judged, strict=True):
-            method: dict[str, Estimator] = {label: recipe.build(trained.network, card, steps=0, finish=0)}
-            rows = recipe.compare(f"{steps} steps, R {acceleration:g}", scans, method, 0.3)
+        method: dict[str, Estimator] = {label: recipe.build(trained.network, card, steps=0, finish=0)}
+        objects = [judged_object(k, i, split="tuning") for k in ("ellipses", "brain") for i in range(count)]
+        for rate in recipe.study.judged:
+            rows = compared(
+                f"{steps} steps, R {rate:g}", recipe.study.model, method, scanned(recipe, objects, rate)
+            )
             print(as_text(rows), flush=True)
+
+
+def scanned(
+    recipe: KSpaceRecipe, objects: list[Phantom], rate: float, snr: float = 60.0
+) -> list[tuple[Phantom, Measurement]]:
+    """Objects and their scans."""
+    return [(p, measured(p, recipe.study.model, rate, 100 + i, snr=snr)) for i, p in enumerate(objects)]
 
 
 def shifts(names: list[str], count: int) -> None:
     """SNR 20, longer relaxation times, and both modes of RELAX on them."""
     for name in names:
         recipe = RECIPES[name]()
-        methods = methods_of(recipe)
-        rate = recipe.study.judged[0]
-        print(
-            as_text(
-                recipe.compare(
-                    f"{name}: SNR 20, R {rate:g}", recipe.judged_scans(count, 0, rate, 20.0), methods
-                )
-            )
-        )
-        scans = recipe.judged_scans(count, 0, rate)
-        assert scans.labels is not None
-        maps = {p.name: v for p, v in zip(recipe.study.model.parameters, scans.labels[:2], strict=False)}
-        maps |= scans.known
-        second = recipe.study.model.parameters[1].name
+        model, rate = recipe.study.model, recipe.study.judged[0]
+        methods = methods_of(recipe) | classical(model)
+        objects = [judged_object("ellipses", i) for i in range(count)]
+        rows = compared(f"{name}: SNR 20, R {rate:g}", model, methods, scanned(recipe, objects, rate, 20.0))
+        print(as_text(rows), flush=True)
+        second = model.parameters[1].name
         for factor in (2.0, 0.6):
-            longer = PhantomBatch(maps | {second: factor * maps[second]}, scans.labels[2] > 0)
-            moved = recipe.tuning_source.scan(
-                longer, torch.Generator().manual_seed(3), snr=60, acceleration=rate
-            )
-            print(
-                as_text(recipe.compare(f"{name}: {second} x {factor:g}, R {rate:g}", moved, methods)),
-                flush=True,
-            )
+            longer = [replace(p, maps={**p.maps, second: factor * p.maps[second]}) for p in objects]
+            case = f"{name}: {second} x {factor:g}, R {rate:g}"
+            print(as_text(compared(case, model, methods, scanned(recipe, longer, rate))), flush=True)
 
 
 def real(folder: Path, data: Path) -> None:
     """Maps of real brains as the object."""
     for name in ("mantis-t2", "relax-t2", "relax-t1"):
         recipe = RECIPES[name]()
-        objects = real_maps(recipe, data)
-        scans = recipe.tuning_source.scan(
-            objects, torch.Generator().manual_seed(5), snr=60, acceleration=recipe.study.judged[0]
-        )
-        methods = methods_of(recipe)
-        rows = recipe.compare(
-            f"{name}: maps of a real brain, R {recipe.study.judged[0]:g}",
-            scans,
-            methods,
-            recipe.study.judged_below,
-        )
+        model, rate = recipe.study.model, recipe.study.judged[0]
+        scans = scanned(recipe, [real_maps(recipe, data)], rate)
+        methods = methods_of(recipe) | classical(model)
+        rows = compared(f"{name}: maps of a real brain, R {rate:g}", model, methods, scans)
         print(as_text(rows), flush=True)
-        picture(folder / f"{name}.png", recipe, scans, methods)
+        picture(folder / f"{name}.png", recipe, *scans[0], methods)
 
 
-def real_maps(recipe: KSpaceRecipe, data: Path) -> PhantomBatch:
+def real_maps(recipe: KSpaceRecipe, data: Path) -> Phantom:
     """M0 and T2 or T1 fitted to a scan, every n-th voxel of it, on the trained matrix."""
     import json
 
@@ -191,7 +178,14 @@ def real_maps(recipe: KSpaceRecipe, data: Path) -> PhantomBatch:
     out = {n: _on_matrix(torch.where(good, v, 1.0 if n == "B1" else 0.0)) for n, v in layers.items()}
     inside = _on_matrix(good.float()) > 0.5
     out["M0"] = (out["M0"] / out["M0"][inside].quantile(0.95)).clamp(0, 1.5)
-    return PhantomBatch({n: v[None] for n, v in out.items()}, inside[None])
+    return Phantom(
+        {n: v.double() for n, v in out.items()},
+        inside,
+        inside.short(),
+        ("outside", "inside"),
+        (1.0, 1.0),
+        torch.eye(4, dtype=torch.float64),
+    )
 
 
 def _vfa(told: dict[str, object]) -> tuple[tuple[float, ...], float]:
@@ -214,18 +208,22 @@ def _on_matrix(x: Tensor, side: int = 64) -> Tensor:
     return padded[index][:, index]
 
 
-def picture(path: Path, recipe: KSpaceRecipe, scans: KSpaceDraw, methods: dict[str, Estimator]) -> None:
-    """Truth, maps and errors of the first scan."""
+def picture(
+    path: Path,
+    recipe: KSpaceRecipe,
+    phantom: Phantom,
+    measurement: Measurement,
+    methods: dict[str, Estimator],
+) -> None:
+    """Truth, maps and errors of a scan."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     name = recipe.quantities[1]
-    assert scans.labels is not None
-    truth, inside = scans.labels[1, 0], scans.labels[2, 0] > 0
+    truth, inside = phantom.maps[name], phantom.mask
     top = float(truth[inside].quantile(0.9)) * 1.3
-    measurement = measurements(recipe.study.model, scans)[0]
     figure, axes = plt.subplots(2, len(methods) + 1, figsize=(3 * len(methods) + 3, 6))
     columns = {"truth": truth} | {m: e.estimate(measurement)[name].value for m, e in methods.items()}
     for axis, (label, value) in zip(axes.T, columns.items(), strict=True):

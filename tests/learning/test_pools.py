@@ -144,3 +144,13 @@ def test_brains_are_slices_of_the_subjects_of_the_part(test_data):
     assert float(share.min()) > 0.1
     assert float(share.max()) < 0.9
     assert len({float(s) for s in share}) == 4
+
+
+def test_ellipses_join_what_is_of_the_same_part_only():
+    one, two = (pool((16, 16), "tuning", count) for count in (2, 3))
+    both = dataclasses.replace(one, variation=0.2).joined(two)
+    assert len(both) == 5
+    assert both.variation == 0.2
+    assert torch.equal(both.stored[2:], two.stored)
+    with pytest.raises(ShapeError, match="joined"):
+        one.joined(pool((16, 16), "training", 1))

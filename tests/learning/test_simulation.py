@@ -12,7 +12,7 @@ from fastqmri.learning.imperfections import Compose, Field, Motion, Noise, Phase
 from fastqmri.learning.pools import PhantomPool
 from fastqmri.learning.priors import LogUniform, Uniform
 from fastqmri.learning.sampling import CoilBank, MaskBank, VariableDensityLines
-from fastqmri.learning.simulation import KSpaceDraws, draw_voxels
+from fastqmri.learning.simulation import KSpaceDraws, draw_voxels, lines_last
 from fastqmri.physics.encoding import CartesianEncoding
 from fastqmri.physics.signal import ExponentialDecay, SpoiledGradientEcho
 
@@ -131,3 +131,17 @@ def test_what_cannot_be_is_refused(pool):
 def test_uniform_prior_serves_too():
     batch = draw_voxels(Uniform.of(ECHOES), ECHOES, None, Noise((50.0, 50.0)), seeded(), 10)
     assert batch.signals.shape == (4, 10)
+
+
+def test_fewer_samples_and_exchanged_axes_are_the_same_scans(pool):
+    batch = draws(pool).draw(2, seeded())
+    kept = batch.sampling & (torch.arange(VOXELS[0]) % 3 > 0)[:, None]
+    fewer = batch.kept(kept)
+    whole = batch.kspace * kept[:, :, None]
+    assert torch.equal(fewer.kspace, whole)
+    share = batch.sampling.flatten(1).sum(1) / kept.flatten(1).sum(1)
+    assert torch.allclose(fewer.acceleration, batch.acceleration * share)
+    turned = lines_last(batch)
+    assert turned.sampling.shape[2:] == (1, VOXELS[0])
+    assert torch.equal(lines_last(turned).kspace, turned.kspace)
+    assert torch.allclose(turned.zero_filled().mT, batch.zero_filled(), atol=1e-5)

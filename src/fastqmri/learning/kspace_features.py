@@ -13,8 +13,7 @@ from torch import Tensor
 from fastqmri.core import PlausibilityError
 from fastqmri.estimators.reconstruction.subspace import simulated_curves
 from fastqmri.estimators.reconstruction.warm_start import fitted
-from fastqmri.learning.kspace_draws import KSpaceDraw
-from fastqmri.physics.encoding import Fourier
+from fastqmri.learning.simulation import Scans
 from fastqmri.physics.signal import SignalModel
 from fastqmri.solvers.conjugate_gradient import conjugate_gradient
 from fastqmri.solvers.subspace import principal
@@ -91,9 +90,9 @@ class FeatureMaker:
         return 2 * self.model.acquisition.contrasts + 2 * len(self.shares) + 6 + known
 
     @torch.no_grad()
-    def __call__(self, draw: KSpaceDraw) -> Features:
+    def __call__(self, scans: Scans) -> Features:
         """Features of scans."""
-        components, zero_filled = self.images(draw)
+        components, zero_filled = self.images(scans)
         trailing = (1,) * (components.ndim - 2)
         main = components[:, 0]
         scale = main.abs().flatten(1).quantile(0.95, 1).clamp_min(torch.finfo(main.real.dtype).tiny)
@@ -102,9 +101,9 @@ class FeatureMaker:
         components = components / unit * phase.conj()[:, None]
         zero_filled = zero_filled / unit * phase.conj()[:, None]
         images = torch.einsum("ti,bi...->bt...", self.basis.to(components.dtype), components)
-        amplitude, value = self._fit(images, draw.known)
-        crude_amplitude, crude = self._fit(zero_filled, draw.known)
-        noise = draw.noise / scale
+        amplitude, value = self._fit(images, scans.known)
+        crude_amplitude, crude = self._fit(zero_filled, scans.known)
+        noise = scans.noise / scale
         weights = self.shares[:1].div(self.shares).sqrt().clamp_max(10).view(-1, *trailing)
         rows = [
             zero_filled.real,
@@ -115,24 +114,24 @@ class FeatureMaker:
                 [amplitude, value.log() - self.middle, crude_amplitude, crude.log() - self.middle], 1
             ),
             (noise.log10() + 2).view(-1, 1, *trailing).expand_as(amplitude[:, None]),
-            (draw.acceleration / 8).view(-1, 1, *trailing).expand_as(amplitude[:, None]),
-            *(known[:, None] - 1 for known in draw.known.values()),
+            (scans.acceleration / 8).view(-1, 1, *trailing).expand_as(amplitude[:, None]),
+            *(known[:, None] - 1 for known in scans.known.values()),
         ]
         return Features(torch.cat(rows, 1), amplitude, value, phase, scale, noise)
 
-    def images(self, draw: KSpaceDraw) -> tuple[Tensor, Tensor]:
+    def images(self, scans: Scans) -> tuple[Tensor, Tensor]:
         """Components (slice, component, *voxels) and zero-filled images (slice, contrast, *voxels)."""
-        dimensions = draw.sensitivities.ndim - 2
+        dimensions = scans.sensitivities.ndim - 2
         voxels = tuple(range(-dimensions, 0))
-        axes = tuple(a for a in voxels if draw.mask.shape[a] > 1)
-        coils = draw.sensitivities
-        mask = torch.fft.ifftshift(draw.mask.to(self.basis), axes)
+        axes = tuple(a for a in voxels if scans.sampling.shape[a] > 1)
+        coils = scans.sensitivities
+        mask = torch.fft.ifftshift(scans.sampling.to(self.basis), axes)
         kernel = torch.einsum("ti,bt...,tj->b...ij", self.basis, mask, self.basis)
-        back = (Fourier(dimensions).adjoint(draw.samples) * coils.conj()[:, None]).sum(2)
+        back = scans.zero_filled()
         right = torch.einsum("ti,bt...->bi...", self.basis.to(back.dtype), back)
-        density = draw.mask.float().flatten(1).mean(1)
+        density = scans.sampling.float().flatten(1).mean(1)
         energy = back.abs().square().flatten(2).mean(2).sum(1) / density**2
-        damping = self._damping(draw.noise, energy, back.shape[2:])
+        damping = self._damping(scans.noise, energy, back.shape[2:])
         density = density.view(-1, *(1,) * (dimensions + 1))
 
         def system(x: Tensor) -> Tensor:

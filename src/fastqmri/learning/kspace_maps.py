@@ -20,9 +20,10 @@ from fastqmri.estimators.reconstruction.images import encoding_of
 from fastqmri.estimators.reconstruction.model_based import Explanation, ModelBased
 from fastqmri.estimators.reconstruction.noise import kspace_noise
 from fastqmri.learning.cards import Card
-from fastqmri.learning.kspace_draws import KSpaceDraw, divided, encoded
 from fastqmri.learning.kspace_features import FeatureMaker
 from fastqmri.learning.networks.map_correction import MapCorrection, residual, synthesised, variation
+from fastqmri.learning.sampling import divided
+from fastqmri.learning.simulation import Scans
 from fastqmri.learning.validity import judge, refuse_outside
 from fastqmri.physics.encoding import CartesianEncoding
 from fastqmri.physics.signal import SignalModel
@@ -125,7 +126,7 @@ class KSpaceMaps:
         maps = self._maps(measurement, scan, scaled, value[0], images, notes)
         return Explanation(maps, encoding_of(measurement).zero_filled(measurement.data), images)
 
-    def _admitted(self, measurement: Measurement) -> tuple[KSpaceDraw, tuple[str, ...]]:
+    def _admitted(self, measurement: Measurement) -> tuple[Scans, tuple[str, ...]]:
         encoding = encoding_of(measurement)
         model = self.maker.model
         if not isinstance(encoding, CartesianEncoding) or encoding.sensitivities.ndim != 3:
@@ -167,25 +168,25 @@ class KSpaceMaps:
                 ).float()
             )
             known[parameter.name] = filled[None]
-        return KSpaceDraw(
-            (measurement.data * mask[:, None]).to(torch.complex64)[None],
-            encoding.sensitivities.to(torch.complex64)[None],
-            mask[None],
-            torch.tensor([noise], dtype=torch.float32),
-            torch.tensor([rate], dtype=torch.float32),
-            known,
+        return Scans(
+            kspace=(measurement.data * mask[:, None]).to(torch.complex64)[None],
+            sensitivities=encoding.sensitivities.to(torch.complex64)[None],
+            sampling=mask[None],
+            noise=torch.tensor([noise], dtype=torch.float32),
+            known=known,
+            acceleration=torch.tensor([rate], dtype=torch.float32),
         ), notes
 
-    def _refined(self, scan: KSpaceDraw) -> tuple[MapCorrection, int, float, float]:
+    def _refined(self, scan: Scans) -> tuple[MapCorrection, int, float, float]:
         """The network after refinement, steps taken, and the relative residual of held-out samples before and after."""
         generator = torch.Generator().manual_seed(self.seed)
         network = copy.deepcopy(self.network).requires_grad_(True)
-        stays = divided(scan.mask, self.held_out, generator)
-        out = scan.mask & ~stays
+        stays = divided(scan.sampling, self.held_out, generator)
+        out = scan.sampling & ~stays
         seen = scan.kept(stays)
         features = self.maker(seen)
-        power = float(seen.samples.abs().square().sum())
-        missed = scan.samples * out[:, :, None]
+        power = float(seen.kspace.abs().square().sum())
+        missed = scan.kspace * out[:, :, None]
         missed_power = max(float(missed.abs().square().sum()), 1e-30)
         optimiser = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
         weight = self.tv * float(features.noise[0])
@@ -221,7 +222,7 @@ class KSpaceMaps:
     def _maps(
         self,
         measurement: Measurement,
-        scan: KSpaceDraw,
+        scan: Scans,
         amplitude: Tensor,
         value: Tensor,
         images: Tensor,
@@ -240,10 +241,8 @@ class KSpaceMaps:
         for _, gradient in derived:
             deviations.append((gradient[1] * share * x[1]).abs().view(voxels))
         values = torch.stack([*rows, *(v.view(voxels) for v, _ in derived)])
-        missing = encoding_of(measurement).adjoint(
-            encoded(images[None], scan.sensitivities, scan.mask)[0] - scan.samples[0]
-        )
-        density = scan.mask[0].float().flatten(1).mean(1).view(-1, *(1,) * len(voxels))
+        missing = encoding_of(measurement).adjoint(scan.encoding(images[None])[0] - scan.kspace[0])
+        density = scan.sampling[0].float().flatten(1).mean(1).view(-1, *(1,) * len(voxels))
         misfit = (missing.abs().square() / (2 * density)).mean(0).sqrt()
         peak = images.abs().amax(0)
         low, high = self.card.validity.tissue.get(name, model.parameters[1].bounds)
@@ -270,18 +269,3 @@ class KSpaceMaps:
                 f"Standard deviations are the held-out error of {self.card.name}, the same share everywhere.",
             ),
         )
-
-
-def relative_residual(model: SignalModel, maps: ParameterMaps, measurement: Measurement) -> float:
-    """||E ρ - y|| / ||y|| of maps without phase; the phase of each voxel is the one that fits y best."""
-    encoding = encoding_of(measurement)
-    values = [maps[model.parameters[i].name].value.nan_to_num() for i in model.estimated]
-    low, high = model.parameters[1].bounds
-    values[1] = values[1].clamp(low, high)
-    known = {n: v.float() for n, v in measurement.known.items()}
-    signal = model(model.complete(torch.stack(values), known))
-    back = encoding.zero_filled(measurement.data)
-    turn = (signal * back).sum(0)
-    images = signal * turn / turn.abs().clamp_min(1e-30)
-    difference = encoding(images.to(measurement.data.dtype)) - measurement.data
-    return float(difference.norm() / measurement.data.norm())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -199,6 +199,25 @@ class PhantomPool:
         stored = torch.stack([torch.stack([_stored(p, n, kept) for n in kept]).float() for p in phantoms])
         mask = torch.stack([p.mask for p in phantoms])
         return cls(split, kept, stored, mask, tuple(owners), texture, variation)
+
+    def joined(self, ellipses: PhantomPool) -> PhantomPool:
+        """This pool and ellipses of the same part, maps and matrix; texture and variation are this pool's.
+
+        Raises:
+            ShapeError: a pool of other maps, another matrix or another part, or with brains.
+        """
+        alike = (self.split, self.names, self.voxels) == (ellipses.split, ellipses.names, ellipses.voxels)
+        if not alike or ellipses.subjects:
+            raise ShapeError(
+                f"{ellipses.split} phantoms of {ellipses.voxels} joined to {self.split} ones of {self.voxels}",
+                "pools go together if part, maps and matrix are the same, and brains come first.",
+                "Make both with the same arguments.",
+            )
+        return replace(
+            self,
+            stored=torch.cat([self.stored, ellipses.stored]),
+            mask=torch.cat([self.mask, ellipses.mask]),
+        )
 
     @property
     def voxels(self) -> tuple[int, ...]:

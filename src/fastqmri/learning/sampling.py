@@ -222,3 +222,24 @@ class CoilBank:
         chosen = bank[torch.randint(len(bank), (count,), generator=generator)]
         turn = 2 * torch.pi * torch.rand((count, *(1,) * (chosen.ndim - 1)), generator=generator)
         return chosen * torch.polar(torch.ones_like(turn), turn)
+
+
+def divided(mask: Tensor, held_out: float, generator: torch.Generator, centre: int = 4) -> Tensor:
+    """The samples of a mask that stay when a share is held out, never the middle of k-space.
+
+    Source: Yaman 2020.
+
+    Args:
+        mask: (slice, contrast, *voxels) bool; axes of length 1 count for all.
+        held_out: share of the others.
+        generator: draws which.
+        centre: samples along each axis in the middle.
+    """
+    stays = torch.rand(mask.shape, generator=generator) >= held_out
+    middle = torch.ones(mask.shape[2:], dtype=torch.bool)
+    for axis, side in enumerate(mask.shape[2:]):
+        if side > 1:
+            near = (torch.arange(side) - side // 2 + centre // 2).unsqueeze(-1)
+            line = ((near >= 0) & (near < centre)).view(-1, *(1,) * (mask.ndim - 3 - axis))
+            middle = middle & line
+    return mask & (stays | middle)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, replace
+from typing import Any, Self, final
 
 import torch
 from torch import Tensor
@@ -104,21 +104,16 @@ def voxels_of(scene: Scene, imperfections: Imperfection, drawn: Drawn) -> VoxelB
     return VoxelBatch(signals, end.x, end.known, noise)
 
 
-@final
 @dataclass(frozen=True)
-class KSpaceBatch:
-    """Undersampled k-space of objects, and the truth.
+class Scans:
+    """Undersampled k-space of objects, as an estimator sees it.
 
     Attributes:
         kspace: (batch, contrast, coil, *k) complex64, zero where nothing was measured.
         sensitivities: (batch, coil, *voxels) complex64, as the estimator knows them.
         sampling: (batch, contrast, *k) bool; axes of length 1 count for all.
         noise: (batch) standard deviation of the noise in one real channel, of k-space as of images.
-        x: (batch, parameter, *voxels), the truth, all parameters of the model in its order; amplitudes are zero
-            outside the mask, all else stays plausible.
-        images: (batch, contrast, *voxels), noiseless and fully sampled.
         known: name -> (batch, *voxels), what the estimator is told of the fields.
-        mask: (batch, *voxels) bool, the objects.
         acceleration: (batch), R.
     """
 
@@ -126,10 +121,7 @@ class KSpaceBatch:
     sensitivities: Tensor
     sampling: Tensor
     noise: Tensor
-    x: Tensor
-    images: Tensor
     known: Mapping[str, Tensor]
-    mask: Tensor
     acceleration: Tensor
 
     @property
@@ -140,6 +132,42 @@ class KSpaceBatch:
     def zero_filled(self) -> Tensor:
         """E^H y, (batch, contrast, *voxels) complex64."""
         return self.encoding.adjoint(self.kspace)
+
+    def kept(self, sampling: Tensor) -> Self:
+        """The same scans with fewer samples."""
+        measured = [m.float().flatten(1).sum(1) for m in (self.sampling, sampling)]
+        return replace(
+            self,
+            kspace=self.kspace * sampling[:, :, None],
+            sampling=sampling,
+            acceleration=self.acceleration * measured[0] / measured[1],
+        )
+
+    def transposed(self) -> Self:
+        """Planes with their two axes exchanged."""
+        turned: dict[str, Any] = {
+            name: value.mT.contiguous()
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor) and value.ndim > 2
+        }
+        return replace(self, known={name: value.mT for name, value in self.known.items()}, **turned)
+
+
+@final
+@dataclass(frozen=True)
+class KSpaceBatch(Scans):
+    """Undersampled k-space of objects, and the truth.
+
+    Attributes:
+        x: (batch, parameter, *voxels), the truth, all parameters of the model in its order; amplitudes are zero
+            outside the mask, all else stays plausible.
+        images: (batch, contrast, *voxels), noiseless and fully sampled.
+        mask: (batch, *voxels) bool, the objects.
+    """
+
+    x: Tensor
+    images: Tensor
+    mask: Tensor
 
 
 @final
@@ -210,6 +238,11 @@ class KSpaceDraws:
             mask=objects.mask,
             acceleration=acceleration,
         )
+
+
+def lines_last(batch: KSpaceBatch) -> KSpaceBatch:
+    """A batch of planes, its single axis of undersampled lines last."""
+    return batch if batch.sampling.shape[-1] > 1 else batch.transposed()
 
 
 def _add_white(kspace: Tensor, noise: Tensor, sampling: Tensor, generator: torch.Generator) -> None:

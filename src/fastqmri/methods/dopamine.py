@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from fastqmri.core import Measurement, MultiEchoSpinEcho, Progress, VariableFlipAngle
 from fastqmri.learning.cards import Card
 from fastqmri.learning.evaluation import Result
+from fastqmri.learning.kspace_evaluation import kspace_results
 from fastqmri.learning.kspace_inference import Found, KSpaceInference
 from fastqmri.learning.networks.unrolled import Unrolled, UnrolledNetwork, UnrolledSettings
 from fastqmri.learning.pools import PhantomPool
 from fastqmri.learning.recipe import Recipe, TrainingSettings
 from fastqmri.learning.sampling import CoilBank, MaskBank, Sampler, VariableDensityLines
-from fastqmri.learning.simulation import KSpaceBatch, KSpaceDraws
+from fastqmri.learning.simulation import KSpaceBatch, KSpaceDraws, lines_last
 from fastqmri.learning.subspace_batch import SubspaceBatch
-from fastqmri.learning.unrolled_results import unrolled_results
 from fastqmri.learning.validity import Validity, described, judge, refuse_outside
 from fastqmri.physics.signal import ExponentialDecay, SignalModel, SpoiledGradientEcho
 
@@ -69,7 +69,7 @@ class _Dopamine(Recipe):
     def _tuning(self) -> list[KSpaceBatch]:
         draws = self._make("tuning", 6, (60.0, 60.0), 12)
         generator = torch.Generator().manual_seed(13)
-        return [self._turned(draws.draw(6, generator)) for _ in range(2)]
+        return [lines_last(draws.draw(6, generator)) for _ in range(2)]
 
     def _make(self, split: str, count: int, snr: tuple[float, float], seed: int) -> KSpaceDraws:
         g = torch.Generator().manual_seed(seed)
@@ -79,36 +79,16 @@ class _Dopamine(Recipe):
             split, _MATRIX, ellipses=count, generator=g, names=names, supersampling=1, b1=_B1
         )
         folder = os.environ.get("FASTQMRI_TEST_DATA")
-        brains = PhantomPool.of(split, _MATRIX, brains=count, generator=g, names=names, b1=_B1, data=folder)
-        pool = PhantomPool(
-            split,
-            names,
-            torch.cat([brains.stored, sharp.stored]),
-            torch.cat([brains.mask, sharp.mask]),
-            brains.subjects,
-            variation=wide,
+        brains = PhantomPool.of(
+            split, _MATRIX, brains=count, generator=g, names=names, b1=_B1, data=folder, variation=wide
         )
+        pool = brains.joined(sharp)
         coils = CoilBank.of(_MATRIX, (4, 6) if split == "training" else (4,), generator=g)
         return KSpaceDraws(pool, self.model, self.sampler(g), coils, snr, smooth_phase=0.0)
 
     def draw(self, generator: torch.Generator, count: int) -> KSpaceBatch:
         """Undersampled k-space of the pool's objects, lines along the last axis."""
-        return self._turned(self._draws.draw(count, generator))
-
-    def _turned(self, batch: KSpaceBatch) -> KSpaceBatch:
-        """With the axis of fewer samples last, as `_canonical` turns measurements."""
-        if batch.sampling.shape[-1] > 1:
-            return batch
-        return KSpaceBatch(
-            **{  # type: ignore[arg-type]
-                name: {k: v.mT for k, v in value.items()}
-                if isinstance(value, dict)
-                else value.mT.contiguous()
-                if value.ndim > 2
-                else value
-                for name, value in vars(batch).items()
-            }
-        )
+        return lines_last(self._draws.draw(count, generator))
 
     def loss(self, network: nn.Module, batch: KSpaceBatch, share: float) -> dict[str, Tensor]:
         """Relative errors of the parameter and of the complex amplitude, the last step's above all."""
@@ -170,7 +150,7 @@ class _Dopamine(Recipe):
             self.name: inference(network, self.model, card),
             "mapping network alone": inference(network, self.model, card, cascades=0),
         }
-        return unrolled_results(self.model, self.quantities[-1], methods, seeds=seeds, progress=progress)
+        return kspace_results(self.model, methods, seeds=seeds, progress=progress)
 
     def build(self, network: nn.Module, card: Card, **options: Any) -> KSpaceInference:
         """The network as an estimator.

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastqmri.core import VariableFlipAngle
-from fastqmri.learning.kspace_draws import KSpaceDraw, divided
 from fastqmri.learning.kspace_recipe import KSpaceRecipe, Study
 from fastqmri.learning.networks.map_correction import MapCorrection, residual, variation
 from fastqmri.learning.recipe import TrainingSettings
+from fastqmri.learning.sampling import divided
+from fastqmri.learning.simulation import KSpaceBatch, Scans
 from fastqmri.methods.mantis import T2_STUDY
 from fastqmri.physics.signal import SpoiledGradientEcho
 
@@ -26,11 +27,10 @@ FLIP_ANGLES = tuple(math.radians(angle) for angle in (3, 5, 8, 11, 15, 20))
 T1_STUDY = Study(
     SpoiledGradientEcho(VariableFlipAngle(flip_angle=FLIP_ANGLES, repetition_time=0.0052)),
     sampling="poisson-disc",
-    accelerations=(3.0, 9.0),
+    accelerations=(3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
     judged=(5.0, 7.0),
     limits=(0.05, 6.0),
     knee=4.0,
-    judged_below=6.0,
 )
 _UNSEEN = 4.0
 """Weight of samples that the network did not see, relative to those it did."""
@@ -50,11 +50,11 @@ class Relax(KSpaceRecipe):
         super().__init__()
         self.tv, self.held_out = tv, held_out
 
-    def loss(self, network: nn.Module, batch: KSpaceDraw, share: float) -> dict[str, Tensor]:
+    def loss(self, network: nn.Module, batch: KSpaceBatch, share: float) -> dict[str, Tensor]:
         """Terms ``data`` and ``tv``; labels are not read."""
-        generator = torch.Generator().manual_seed(int(batch.samples[0].real.abs().sum() * 1e6) % 2**31)
-        seen = divided(batch.mask, self.held_out, generator)
-        weights = sample_weights(batch.mask, seen)
+        generator = torch.Generator().manual_seed(int(batch.kspace[0].real.abs().sum() * 1e6) % 2**31)
+        seen = divided(batch.sampling, self.held_out, generator)
+        weights = sample_weights(batch.sampling, seen)
         data, amplitude, value, noise = self._misfit(network, batch, seen, weights)
         terms = {"data": data.mean()}
         out = self.balanced(terms, {"data": 1.0})
@@ -67,20 +67,20 @@ class Relax(KSpaceRecipe):
         """Relative residual of samples that the network does not see, tuning part; labels are not read."""
         total = 0.0
         for i, scans in enumerate(self.tuning):
-            seen = divided(scans.mask, self.held_out, torch.Generator().manual_seed(i))
-            weights = sample_weights(scans.mask, seen) * (scans.mask & ~seen)
+            seen = divided(scans.sampling, self.held_out, torch.Generator().manual_seed(i))
+            weights = sample_weights(scans.sampling, seen) * (scans.sampling & ~seen)
             total += float(self._misfit(network, scans, seen, weights)[0].mean()) / len(self.tuning)
         return total
 
     def _misfit(
-        self, network: nn.Module, scans: KSpaceDraw, seen: Tensor, weights: Tensor
+        self, network: nn.Module, scans: Scans, seen: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Weighted ||E A(x) - y||² / ||y||² of each scan, amplitude, value, noise."""
         assert isinstance(network, MapCorrection)
         features = self.maker(scans.kept(seen))
         difference, amplitude, value = residual(network, self.maker, scans, features)
         weights = weights[:, :, None]
-        power = scans.samples.abs().square().flatten(1).sum(1)
+        power = scans.kspace.abs().square().flatten(1).sum(1)
         misfit = (difference.abs().square() * weights).flatten(1).sum(1) / power
         return misfit, amplitude, value, features.noise
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fastqmri.learning.kspace_draws import KSpaceDraw, encoded
 from fastqmri.learning.kspace_features import FeatureMaker, Features
+from fastqmri.learning.simulation import Scans
 from fastqmri.physics.signal import SignalModel
 
 _STEP = 2.0
@@ -57,12 +57,12 @@ def synthesised(
 
 
 def residual(
-    network: MapCorrection, maker: FeatureMaker, draw: KSpaceDraw, features: Features
+    network: MapCorrection, maker: FeatureMaker, scans: Scans, features: Features
 ) -> tuple[Tensor, Tensor, Tensor]:
     """E A(x) - y of all samples of a scan (slice, contrast, coil, *voxels), the amplitude and the value."""
     amplitude, value = network(features)
-    images = synthesised(maker.model, amplitude, value, features, draw.known)
-    return encoded(images, draw.sensitivities, draw.mask) - draw.samples, amplitude, value
+    images = synthesised(maker.model, amplitude, value, features, scans.known)
+    return scans.encoding(images) - scans.kspace, amplitude, value
 
 
 def saturating(value: Tensor, knee: float) -> Tensor:
