@@ -231,6 +231,10 @@ def test_wrong_use_is_refused(mantis: KSpaceRecipe) -> None:
     other = MultiEchoSpinEcho(echo_time=tuple(1.5 * t for t in good.acquisition.echo_time))  # type: ignore[attr-defined]
     with pytest.raises(ValidityError, match="echo_time"):
         build.estimate(dataclasses.replace(good, acquisition=other))
+    fewer = MultiEchoSpinEcho(echo_time=good.acquisition.echo_time[:5])  # type: ignore[attr-defined]
+    first = CartesianEncoding(good.encoding.sensitivities, good.encoding.mask[:5])  # type: ignore[union-attr]
+    with pytest.raises(ValidityError, match="number of values of echo_time 5"):
+        build.estimate(dataclasses.replace(good, acquisition=fewer, data=good.data[:5], encoding=first))
     with pytest.raises(DataError):
         build.estimate(Measurement(good.data[:, 0].abs(), good.acquisition))
     spoilt = good.data.clone()

@@ -141,8 +141,7 @@ class KSpaceMaps:
                 "one of them spoils every voxel.",
                 "Set such samples to zero and leave them out of the sampling mask.",
             )
-        contrasts = model.acquisition.contrasts
-        mask = encoding.mask.expand(contrasts, *encoding.mask.shape[1:])
+        mask = encoding.mask.expand(len(measurement.data), *encoding.mask.shape[1:])
         noise = max(kspace_noise(measurement), 1e-12)
         rate = 1 / float(mask.float().mean())
         first = encoding.zero_filled(measurement.data).abs().amax(0)
