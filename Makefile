@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: help demo test lint bench bench-simulators bench-reconstruction browser clean
+.PHONY: help demo test lint bench bench-simulators bench-reconstruction bench-methods browser clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -17,7 +17,8 @@ help:
 	@echo "make test    set up, then lint and run the tests (ARGS=... goes to pytest)"
 	@echo "make lint    ruff, mypy and the floors"
 	@echo "make bench   run the benchmarks of fits; make bench-simulators those of simulators and matching;"
-	@echo "             make bench-reconstruction those from k-space to maps (PEERS=... has mrpro, sigpy, qmrpy)"
+	@echo "             make bench-reconstruction those from k-space to maps (PEERS=... has mrpro, sigpy, qmrpy);"
+	@echo "             make bench-methods those of learned methods (FASTQMRI_TEST_DATA=... has the data)"
 	@echo "make clean   remove what the tools left; the environment stays"
 
 demo: $(VENV)/.installed-demo
@@ -53,6 +54,20 @@ bench-reconstruction: $(VENV)/.installed-dev
 	@for model in t1 t2; do $(BIN)/python benchmarks/model_based_peers.py --model $$model \
 		$(if $(PEERS),--peer-python $(PEERS)) || exit 1; done
 
+# Long. Shipped networks beside classical methods; FIGURES is the folder of the pictures.
+FIGURES ?= fastqmri-figures
+bench-methods: export FASTQMRI_TEST_DATA ?= ../shared/data
+bench-methods: export OMP_NUM_THREADS = 1
+bench-methods: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/methods/drone.py
+	@$(BIN)/python benchmarks/methods/drone_nist.py
+	@$(BIN)/python benchmarks/methods/qmtnet.py --scan
+	@$(BIN)/python benchmarks/methods/kspace_maps.py bars
+	@$(BIN)/python benchmarks/methods/dopamine.py --network dopamine-t1
+	@$(BIN)/python benchmarks/methods/dopamine.py --network dopamine-t2
+	@$(BIN)/python benchmarks/methods/susceptibility.py --data $$FASTQMRI_TEST_DATA
+	@$(BIN)/python benchmarks/methods/real_scans.py --out $(FIGURES)
+
 # The report is looked at in Debian's chromium. Without it (or without the right to install it) those
 # tests skip and say so.
 browser:
@@ -66,7 +81,7 @@ browser:
 
 clean:
 	rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .hypothesis \
-		.ruff_cache .mypy_cache .import_linter_cache fastqmri-demo
+		.ruff_cache .mypy_cache .import_linter_cache fastqmri-demo fastqmri-figures
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Stamps: set-up is done again only when a dependency changed.
