@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -93,6 +94,19 @@ def test_total_variation_is_the_sum_of_steps():
     volume = numbers(1, 1, 3, 4, 2)
     wanted = sum(float(volume.diff(dim=a).abs().sum()) for a in (2, 3, 4)) / 24
     assert float(total_variation(volume, epsilon=1e-14)) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_isotropic_variation_is_the_length_of_the_gradient():
+    maps = numbers(2, 1, 4, 5)
+    mask = torch.ones(2, 4, 5, dtype=torch.bool)
+    mask[0, 2, 3] = False
+    total = 0.0
+    for b, i, j in itertools.product(range(2), range(3), range(4)):
+        if mask[b, i, j] and mask[b, i + 1, j] and mask[b, i, j + 1]:
+            here = float(maps[b, 0, i, j])
+            total += math.hypot(float(maps[b, 0, i + 1, j]) - here, float(maps[b, 0, i, j + 1]) - here)
+    found = float(total_variation(maps, mask, isotropic=True, epsilon=1e-14))
+    assert found == pytest.approx(total / 39, rel=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["initial", "running"])

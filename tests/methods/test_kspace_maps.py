@@ -141,8 +141,8 @@ def test_variation_of_a_step() -> None:
     value = torch.full((1, 11, 21), 0.05)
     value[..., 10:] = 0.1
     height = float(saturating(torch.tensor(0.1), 0.3) - saturating(torch.tensor(0.05), 0.3))
-    found = float(variation(torch.zeros(1, 11, 21, dtype=torch.complex64), value, 0.3))
-    assert found == pytest.approx(height / 20, rel=0.1, abs=2e-3)
+    found = float(variation(torch.zeros(1, 11, 21, dtype=torch.complex64), value, 0.3, torch.ones(1)))
+    assert found == pytest.approx(height * 10 / (11 * 21), rel=0.01)
 
 
 @pytest.mark.parametrize("kind", [RelaxT2, RelaxT1])

@@ -21,7 +21,7 @@ from fastqmri.estimators.reconstruction.model_based import Explanation, ModelBas
 from fastqmri.estimators.reconstruction.noise import kspace_noise
 from fastqmri.learning.cards import Card
 from fastqmri.learning.kspace_features import FeatureMaker
-from fastqmri.learning.networks.map_correction import MapCorrection, residual, synthesised, variation
+from fastqmri.learning.networks.map_correction import MapCorrection, relative_misfit, synthesised, variation
 from fastqmri.learning.sampling import divided
 from fastqmri.learning.simulation import Scans
 from fastqmri.learning.validity import judge, refuse_outside
@@ -181,28 +181,25 @@ class KSpaceMaps:
         generator = torch.Generator().manual_seed(self.seed)
         network = copy.deepcopy(self.network).requires_grad_(True)
         stays = divided(scan.sampling, self.held_out, generator)
-        out = scan.sampling & ~stays
-        seen = scan.kept(stays)
+        seen, missed = scan.kept(stays), scan.kept(scan.sampling & ~stays)
         features = self.maker(seen)
-        power = float(seen.kspace.abs().square().sum())
-        missed = scan.kspace * out[:, :, None]
-        missed_power = max(float(missed.abs().square().sum()), 1e-30)
         optimiser = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
-        weight = self.tv * float(features.noise[0])
 
         def held_out_residual() -> float:
             with torch.no_grad():
-                difference, _, _ = residual(network, self.maker, scan, features)
-                return float((difference * out[:, :, None]).abs().square().sum() / missed_power) ** 0.5
+                amplitude, value = network(features)
+                images = synthesised(self.maker.model, amplitude, value, features, scan.known)
+                return float(relative_misfit(images, missed)) ** 0.5
 
         first = best = held_out_residual()
         kept = copy.deepcopy(network.state_dict())
         stale = taken = 0
         for step in range(self.steps):
-            difference, amplitude, value = residual(network, self.maker, seen, features)
-            loss = difference.abs().square().sum() / power
-            if weight:
-                loss = loss + weight * variation(amplitude, value, self.knee).sum()
+            amplitude, value = network(features)
+            images = synthesised(self.maker.model, amplitude, value, features, scan.known)
+            loss = relative_misfit(images, seen)
+            if self.tv:
+                loss = loss + self.tv * variation(amplitude, value, self.knee, features.noise)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

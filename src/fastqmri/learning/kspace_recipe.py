@@ -15,14 +15,14 @@ from fastqmri.core import Estimator, Progress
 from fastqmri.learning.cards import Card
 from fastqmri.learning.evaluation import Result
 from fastqmri.learning.kspace_evaluation import kspace_results
-from fastqmri.learning.kspace_features import FeatureMaker, Features
+from fastqmri.learning.kspace_features import FeatureMaker
 from fastqmri.learning.kspace_maps import KSpaceMaps
-from fastqmri.learning.networks.map_correction import MapCorrection, residual, saturating
+from fastqmri.learning.networks.map_correction import MapCorrection, saturating
 from fastqmri.learning.networks.unet import UNet
 from fastqmri.learning.pools import PhantomPool
 from fastqmri.learning.recipe import Recipe
 from fastqmri.learning.sampling import CoilBank, FixedMasks, MaskBank, Sampler, VariableDensityLines
-from fastqmri.learning.simulation import KSpaceBatch, KSpaceDraws, Scans, lines_last
+from fastqmri.learning.simulation import KSpaceBatch, KSpaceDraws, lines_last
 from fastqmri.learning.validity import Validity, described
 from fastqmri.physics.signal import SignalModel
 
@@ -151,15 +151,6 @@ class KSpaceRecipe(Recipe):
         """The second parameter as the loss sees it: linear up to the knee, saturating beyond."""
         return saturating(value, self.study.knee)
 
-    def balanced(self, terms: dict[str, Tensor], weights: dict[str, float]) -> dict[str, Tensor]:
-        """Terms over their first values, times weights."""
-        out = {}
-        for name, weight in weights.items():
-            if not hasattr(self.state, name):
-                self.state.register_buffer(name, terms[name].detach().clone())
-            out[name] = weight * terms[name] / getattr(self.state, name)
-        return out
-
     def validity(self) -> Validity:
         """Trained ranges."""
         name = self.study.model.parameters[1].name
@@ -197,13 +188,3 @@ class KSpaceRecipe(Recipe):
             self.name: self.build(network, card, steps=0, finish=0),
             f"{self.name}, finished": self.build(network, card, steps=0),
         }
-
-
-def data_misfit(
-    network: nn.Module, maker: FeatureMaker, batch: Scans, features: Features
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """||E A(x) - y||² / ||y||² of each scan, the residual, amplitude and value."""
-    assert isinstance(network, MapCorrection)
-    difference, amplitude, value = residual(network, maker, batch, features)
-    power = batch.kspace.abs().square().flatten(1).sum(1)
-    return difference.abs().square().flatten(1).sum(1) / power, difference, amplitude, value

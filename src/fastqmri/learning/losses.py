@@ -79,27 +79,33 @@ def kspace_loss(
     return _square(synthetic - kspace).sum() / count
 
 
-def total_variation(maps: Tensor, mask: Tensor | None = None, *, epsilon: float = 1e-6) -> Tensor:
-    """Mean over maps and voxels of sum over axes of (|d x|² + epsilon)^(1/2) - epsilon^(1/2), anisotropic.
+def total_variation(
+    maps: Tensor, mask: Tensor | None = None, *, isotropic: bool = False, epsilon: float = 1e-6
+) -> Tensor:
+    """Mean over maps and voxels of sum over axes of (|d x|² + epsilon)^(1/2) - epsilon^(1/2).
 
     Source: Zhu 2023, Eq. (12), the regularisation R.
 
     Args:
         maps: (batch, parameter, *voxels), normalised.
         mask: (batch, *voxels) bool; differences count between two voxels inside. All if None.
+        isotropic: the root of the sum over axes instead of the sum of the roots, where all neighbours exist.
         epsilon: rounds the corner at zero.
     """
+    axes = range(2, maps.ndim)
+    squares = [_square(maps.diff(dim=axis)) for axis in axes]
+    inside = torch.ones_like(maps[:, 0].real, dtype=torch.bool) if mask is None else mask
+    pairs = [
+        inside.narrow(a - 1, 0, inside.shape[a - 1] - 1) & inside.narrow(a - 1, 1, inside.shape[a - 1] - 1)
+        for a in axes
+    ]
+    if isotropic:
+        squares = [torch.stack([_without_rim(s, maps) for s in squares]).sum(0)]
+        pairs = [torch.stack([_without_rim(p, maps) for p in pairs]).all(0)]
     total = maps.real.new_zeros(())
-    for axis in range(2, maps.ndim):
-        step = _square(maps.diff(dim=axis)) + epsilon
-        value = step.sqrt() - epsilon**0.5
-        if mask is not None:
-            side = mask.shape[axis - 1] - 1
-            both = mask.narrow(axis - 1, 0, side) & mask.narrow(axis - 1, 1, side)
-            value = value * both[:, None]
-        total = total + value.sum()
-    voxels = maps[:, 0].numel() if mask is None else mask.sum().clamp_min(1)
-    return total / (voxels * maps.shape[1])
+    for square, pair in zip(squares, pairs, strict=True):
+        total = total + (((square + epsilon).sqrt() - epsilon**0.5) * pair[:, None]).sum()
+    return total / (inside.sum().clamp_min(1) * maps.shape[1])
 
 
 @final
@@ -175,6 +181,13 @@ class Balanced(nn.Module):
 def _square(x: Tensor) -> Tensor:
     """|x|², with a gradient at zero too."""
     return x.real.square() + x.imag.square() if x.is_complex() else x.square()
+
+
+def _without_rim(x: Tensor, maps: Tensor) -> Tensor:
+    """All but the last place along each axis of the maps' voxels."""
+    for axis, side in enumerate(maps.shape[2:], 2 - maps.ndim):
+        x = x.narrow(axis, 0, side - 1)
+    return x
 
 
 def _mean_square(error: Tensor, mask: Tensor | None) -> Tensor:

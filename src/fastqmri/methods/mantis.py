@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
 from fastqmri.core import MultiEchoSpinEcho
-from fastqmri.learning.kspace_recipe import KSpaceRecipe, Study, data_misfit
+from fastqmri.learning.kspace_recipe import KSpaceRecipe, Study
+from fastqmri.learning.losses import Balanced, label_loss
+from fastqmri.learning.networks.map_correction import relative_misfit, synthesised
 from fastqmri.learning.recipe import TrainingSettings
 from fastqmri.learning.simulation import KSpaceBatch
 from fastqmri.physics.signal import ExponentialDecay
@@ -45,23 +48,27 @@ class MantisT2(KSpaceRecipe):
 
     def __init__(self, data_weight: float = 0.1, fixed_mask: bool = False) -> None:
         super().__init__()
-        self.data_weight, self.fixed_mask = data_weight, fixed_mask
+        self.fixed_mask = fixed_mask
+        self.balance = Balanced({"T2": 1.0, "M0": 0.5, "data": data_weight})
+        self.state.add_module("balance", self.balance)
 
     def loss(self, network: nn.Module, batch: KSpaceBatch, share: float) -> dict[str, Tensor]:
         """Terms ``T2``, ``M0`` and ``data``."""
         features = self.maker(batch)
-        misfit, _, amplitude, value = data_misfit(network, self.maker, batch, features)
-        true_amplitude, true_value, inside = batch.x[:, 0], batch.x[:, 1], batch.mask
+        amplitude, value = network(features)
+        images = synthesised(self.study.model, amplitude, value, features, batch.known)
         unit = features.scale.view(-1, *(1,) * (value.ndim - 1))
         # phantoms have no phase of their own
-        difference = amplitude - true_amplitude / unit * features.phase.conj()
-        error = self.linear(value) - self.linear(true_value.clamp_max(self.study.limits[1]))
-        terms = {
-            "T2": (error.square() * inside).sum() / inside.sum(),
-            "M0": difference.abs().square().mean(),
-            "data": misfit.mean(),
-        }
-        return self.balanced(terms, {"T2": 1.0, "M0": 0.5, "data": self.data_weight})
+        true_amplitude = batch.x[:, 0] / unit * features.phase.conj()
+        true_value = self.linear(batch.x[:, 1].clamp_max(self.study.limits[1]))
+        one = torch.ones(1)
+        return self.balance(
+            {
+                "T2": label_loss(self.linear(value)[:, None], true_value[:, None], one, batch.mask),
+                "M0": label_loss(amplitude[:, None], true_amplitude[:, None], one),
+                "data": relative_misfit(images, batch),
+            }
+        )
 
     def score(self, network: nn.Module) -> float:
         """Mean nRMSE of T2 on the tuning part, as the loss sees it."""

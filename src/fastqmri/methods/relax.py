@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from fastqmri.core import VariableFlipAngle
 from fastqmri.learning.kspace_recipe import KSpaceRecipe, Study
-from fastqmri.learning.networks.map_correction import MapCorrection, residual, variation
+from fastqmri.learning.losses import Balanced
+from fastqmri.learning.networks.map_correction import relative_misfit, synthesised, variation
 from fastqmri.learning.recipe import TrainingSettings
 from fastqmri.learning.sampling import divided
 from fastqmri.learning.simulation import KSpaceBatch, Scans
@@ -49,18 +50,19 @@ class Relax(KSpaceRecipe):
     def __init__(self, tv: float = 0.5, held_out: float = 0.3) -> None:
         super().__init__()
         self.tv, self.held_out = tv, held_out
+        self.balance = Balanced({"data": 1.0})
+        self.state.add_module("balance", self.balance)
 
     def loss(self, network: nn.Module, batch: KSpaceBatch, share: float) -> dict[str, Tensor]:
         """Terms ``data`` and ``tv``; labels are not read."""
         generator = torch.Generator().manual_seed(int(batch.kspace[0].real.abs().sum() * 1e6) % 2**31)
         seen = divided(batch.sampling, self.held_out, generator)
-        weights = sample_weights(batch.sampling, seen)
-        data, amplitude, value, noise = self._misfit(network, batch, seen, weights)
-        terms = {"data": data.mean()}
-        out = self.balanced(terms, {"data": 1.0})
+        images, amplitude, value, noise = self._mapped(network, batch, seen)
+        misfit = relative_misfit(images, batch, sample_weights(batch.sampling, seen))
+        out = self.balance({"data": misfit})
         if self.tv:
-            penalty = (noise * variation(amplitude, value, self.study.knee)).mean()
-            out["tv"] = self.tv * penalty / self.state.get_buffer("data")
+            size = (out["data"] / misfit).detach()
+            out["tv"] = self.tv * size * variation(amplitude, value, self.study.knee, noise)
         return out
 
     def score(self, network: nn.Module) -> float:
@@ -69,20 +71,18 @@ class Relax(KSpaceRecipe):
         for i, scans in enumerate(self.tuning):
             seen = divided(scans.sampling, self.held_out, torch.Generator().manual_seed(i))
             weights = sample_weights(scans.sampling, seen) * (scans.sampling & ~seen)
-            total += float(self._misfit(network, scans, seen, weights)[0].mean()) / len(self.tuning)
+            images = self._mapped(network, scans, seen)[0]
+            total += float(relative_misfit(images, scans, weights)) / len(self.tuning)
         return total
 
-    def _misfit(
-        self, network: nn.Module, scans: Scans, seen: Tensor, weights: Tensor
+    def _mapped(
+        self, network: nn.Module, scans: Scans, seen: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Weighted ||E A(x) - y||² / ||y||² of each scan, amplitude, value, noise."""
-        assert isinstance(network, MapCorrection)
+        """Images, amplitude, value and noise that the network finds in some of the samples."""
         features = self.maker(scans.kept(seen))
-        difference, amplitude, value = residual(network, self.maker, scans, features)
-        weights = weights[:, :, None]
-        power = scans.kspace.abs().square().flatten(1).sum(1)
-        misfit = (difference.abs().square() * weights).flatten(1).sum(1) / power
-        return misfit, amplitude, value, features.noise
+        amplitude, value = network(features)
+        images = synthesised(self.study.model, amplitude, value, features, scans.known)
+        return images, amplitude, value, features.noise
 
 
 @final

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fastqmri.learning.kspace_features import FeatureMaker, Features
+from fastqmri.learning.kspace_features import Features
+from fastqmri.learning.losses import kspace_loss, total_variation
 from fastqmri.learning.simulation import Scans
 from fastqmri.physics.signal import SignalModel
 
@@ -56,13 +57,21 @@ def synthesised(
     return (amplitude * features.phase * unit)[:, None] * signal
 
 
-def residual(
-    network: MapCorrection, maker: FeatureMaker, scans: Scans, features: Features
-) -> tuple[Tensor, Tensor, Tensor]:
-    """E A(x) - y of all samples of a scan (slice, contrast, coil, *voxels), the amplitude and the value."""
-    amplitude, value = network(features)
-    images = synthesised(maker.model, amplitude, value, features, scans.known)
-    return scans.encoding(images) - scans.kspace, amplitude, value
+def relative_misfit(images: Tensor, scans: Scans, weights: Tensor | None = None) -> Tensor:
+    """||W^(1/2) (E ρ - y)||² / ||y||², the mean over scans.
+
+    Args:
+        images: ρ (slice, contrast, *voxels).
+        scans: E and y.
+        weights: W of every sample, (slice, contrast, *voxels) with axes of length 1 counting for all; one if None.
+    """
+    size = scans.kspace.flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, *(1,) * (images.ndim - 1))
+    root = images.real.new_ones(()) if weights is None else weights.sqrt()[:, :, None]
+
+    def encoding(x: Tensor) -> Tensor:
+        return root * scans.encoding(x)
+
+    return kspace_loss(images / size, root * scans.kspace / size[..., None], encoding, float(len(images)))
 
 
 def saturating(value: Tensor, knee: float) -> Tensor:
@@ -70,17 +79,9 @@ def saturating(value: Tensor, knee: float) -> Tensor:
     return 4 * value / (value + knee)
 
 
-def variation(amplitude: Tensor, value: Tensor, knee: float) -> Tensor:
-    """Total variation of both maps of each scan (slice,): mean length of the gradient, the amplitude's halved."""
-    total = torch.zeros(len(value), device=value.device)
-    for share, x in ((1.0, saturating(value, knee)), (0.5, amplitude)):
-        axes = range(1, x.ndim)
-        inner = [slice(None), *(slice(0, -1) for _ in axes)]
-        square = torch.full((), 1e-6, device=x.device)
-        for axis in axes:
-            moved = list(inner)
-            moved[axis] = slice(1, None)
-            step = x[tuple(moved)] - x[tuple(inner)]
-            square = square + (step.real**2 + step.imag**2 if step.is_complex() else step**2)
-        total = total + share * square.sqrt().flatten(1).mean(1)
-    return total
+def variation(amplitude: Tensor, value: Tensor, knee: float, weight: Tensor) -> Tensor:
+    """Total variation of both maps, the amplitude's halved, times the weight of each scan (slice,); their mean."""
+    maps = torch.stack([saturating(value, knee).to(amplitude.dtype), 0.5 * amplitude], 1)
+    size = float(weight.mean())
+    scaled = maps * (weight / size).view(-1, *(1,) * (maps.ndim - 1))
+    return 2 * size * total_variation(scaled, isotropic=True)
