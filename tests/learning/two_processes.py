@@ -16,4 +16,5 @@ settings = TrainingSettings(seed=3, steps=40, batch=8, learning_rate=0.05, valid
 trained = train(Line(), Path(sys.argv[1]) / f"rank{rank}", settings)
 values = torch.cat([p.detach().flatten() for p in trained.network.parameters()]).tolist()
 (Path(sys.argv[1]) / f"{rank}.json").write_text(json.dumps(values))
+torch.distributed.barrier()  # a process that leaves early takes the connection with it
 torch.distributed.destroy_process_group()

@@ -245,7 +245,7 @@ class DopamineT1(_Dopamine):
     name: ClassVar[str] = "dopamine-t1"
     title: ClassVar[str] = "DOPAMINE: T1 and M0 from 6 undersampled flip angles"
     settings: ClassVar[TrainingSettings] = TrainingSettings(
-        steps=400,
+        steps=2200,
         batch=4,
         learning_rate=1e-3,
         warm_up=0.03,
@@ -275,7 +275,7 @@ class DopamineT2(_Dopamine):
     name: ClassVar[str] = "dopamine-t2"
     title: ClassVar[str] = "DOPAMINE: T2 and M0 from 8 undersampled echoes"
     settings: ClassVar[TrainingSettings] = TrainingSettings(
-        steps=400,
+        steps=2200,
         batch=4,
         learning_rate=1e-3,
         warm_up=0.03,

@@ -41,7 +41,7 @@ class MantisT2(KSpaceRecipe):
 
     name = "mantis-t2"
     title = "MANTIS: T2 and M0 from 8 undersampled echoes"
-    settings = TrainingSettings(steps=600, batch=4, learning_rate=1.5e-3, validate_every=100)
+    settings = TrainingSettings(steps=1500, batch=4, learning_rate=1.5e-3, validate_every=100)
     quantities = ("M0", "T2")
     data = "Textured ellipses, slices of digital brains (brainweb-04, mni152); masks, coils, noise fresh each step."
     study = T2_STUDY

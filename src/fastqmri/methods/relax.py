@@ -91,7 +91,7 @@ class RelaxT2(Relax):
 
     name = "relax-t2"
     title = "RELAX: T2 and M0 from 8 undersampled echoes, trained without labels"
-    settings = TrainingSettings(steps=130, batch=4, learning_rate=1.5e-3, validate_every=65)
+    settings = TrainingSettings(steps=500, batch=4, learning_rate=1.5e-3, validate_every=65)
     quantities = ("M0", "T2")
     data = "k-space alone of textured ellipses and digital brains (brainweb-04, mni152), fresh each step; no labels."
     study = T2_STUDY
@@ -103,7 +103,7 @@ class RelaxT1(Relax):
 
     name = "relax-t1"
     title = "RELAX: T1 and M0 from 6 undersampled flip angles, trained without labels"
-    settings = TrainingSettings(steps=90, batch=4, learning_rate=1.5e-3, validate_every=45)
+    settings = TrainingSettings(steps=400, batch=4, learning_rate=1.5e-3, validate_every=45)
     quantities = ("M0", "T1")
     data = "k-space alone of textured ellipses and digital brains (brainweb-04, mni152), fresh each step; no labels."
     study = T1_STUDY
