@@ -20,6 +20,8 @@ from fastqmri.estimators.reconstruction.judged import (
 from fastqmri.estimators.reconstruction.model_based import ModelBased
 from fastqmri.estimators.reconstruction.noise import kspace_noise
 from fastqmri.estimators.reconstruction.unknowns import Unknowns
+from fastqmri.learning.cards import Card
+from fastqmri.learning.validity import judge, refuse_outside
 from fastqmri.physics.encoding import CartesianEncoding, LinearOperator
 from fastqmri.physics.signal import SignalModel
 
@@ -96,10 +98,10 @@ class KSpaceInference:
         usable, lost, warnings = [], [], []
         for measurement in measurements:
             encoding_of(measurement)
+            check_samples(measurement)
             if self.admitted is not None:
                 warnings.append(self.admitted(measurement))
             check_belongs(measurement, self.model)
-            check_samples(measurement)
             known, doubtful = usable_known(self.model, measurement)
             usable.append(known)
             lost.append(doubtful)
@@ -175,6 +177,34 @@ class KSpaceInference:
             ),
         )
         return Explanation(maps, found.start, images)
+
+
+def admitted(card: Card, measurement: Measurement) -> tuple[str, ...]:
+    """Hold k-space against the card of a network: protocol, matrix, coils, acceleration and SNR.
+
+    The SNR is the mean of the brightest zero-filled image over the noise; off the grid there is no acceleration to
+    judge.
+
+    Args:
+        card: of the network.
+        measurement: k-space of finite samples.
+
+    Raises:
+        ValidityError: a measurement outside the card.
+    """
+    encoding = encoding_of(measurement)
+    brightest = encoding.zero_filled(measurement.data).abs().amax(0)
+    if measurement.mask is not None:
+        brightest = brightest[measurement.mask]
+    sampled = encoding.mask.float().mean() if isinstance(encoding, CartesianEncoding) else None
+    judgement = judge(
+        card.validity,
+        measurement,
+        snr=float(brightest.mean()) / max(kspace_noise(measurement), 1e-12),
+        acceleration=None if sampled is None else 1 / float(sampled),
+        coils=None if encoding.range is None else float(encoding.range[0]),
+    )
+    return refuse_outside(card.name, judgement, card.classical)
 
 
 def mean_diagonal(encoding: LinearOperator, images: Tensor) -> Tensor:

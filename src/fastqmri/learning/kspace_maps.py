@@ -17,14 +17,15 @@ from fastqmri.estimators.judgement import (
     outputs_of,
 )
 from fastqmri.estimators.reconstruction.images import encoding_of
+from fastqmri.estimators.reconstruction.judged import check_samples
 from fastqmri.estimators.reconstruction.model_based import Explanation, ModelBased
 from fastqmri.estimators.reconstruction.noise import kspace_noise
 from fastqmri.learning.cards import Card
 from fastqmri.learning.kspace_features import FeatureMaker
+from fastqmri.learning.kspace_inference import admitted
 from fastqmri.learning.networks.map_correction import MapCorrection, relative_misfit, synthesised, variation
 from fastqmri.learning.sampling import divided
 from fastqmri.learning.simulation import Scans
-from fastqmri.learning.validity import judge, refuse_outside
 from fastqmri.physics.encoding import CartesianEncoding
 from fastqmri.physics.signal import SignalModel
 
@@ -135,25 +136,11 @@ class KSpaceMaps:
                 f"{self.card.name} maps Cartesian slices with coil maps that all contrasts share.",
                 f"Use {self.card.classical}.",
             )
-        if not bool(torch.isfinite(torch.view_as_real(measurement.data)).all()):
-            raise DataError(
-                "k-space with NaN or infinite samples",
-                "one of them spoils every voxel.",
-                "Set such samples to zero and leave them out of the sampling mask.",
-            )
+        check_samples(measurement)
+        notes = admitted(self.card, measurement)
         mask = encoding.mask.expand(len(measurement.data), *encoding.mask.shape[1:])
         noise = max(kspace_noise(measurement), 1e-12)
         rate = 1 / float(mask.float().mean())
-        first = encoding.zero_filled(measurement.data).abs().amax(0)
-        strength = float((first if measurement.mask is None else first[measurement.mask]).mean())
-        judgement = judge(
-            self.card.validity,
-            measurement,
-            snr=strength / noise,
-            acceleration=rate,
-            coils=float(len(encoding.sensitivities)),
-        )
-        notes = refuse_outside(self.card.name, judgement, self.card.classical)
         known = {}
         for parameter in model.parameters[2:]:
             given = measurement.known.get(parameter.name)

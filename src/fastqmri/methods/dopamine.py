@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, final
 
@@ -15,14 +16,14 @@ from fastqmri.core import Measurement, MultiEchoSpinEcho, Progress, VariableFlip
 from fastqmri.learning.cards import Card
 from fastqmri.learning.evaluation import Result
 from fastqmri.learning.kspace_evaluation import kspace_results
-from fastqmri.learning.kspace_inference import Found, KSpaceInference
+from fastqmri.learning.kspace_inference import Found, KSpaceInference, admitted
 from fastqmri.learning.networks.unrolled import Unrolled, UnrolledNetwork, UnrolledSettings
 from fastqmri.learning.pools import PhantomPool
 from fastqmri.learning.recipe import Recipe, TrainingSettings
 from fastqmri.learning.sampling import CoilBank, MaskBank, Sampler, VariableDensityLines
 from fastqmri.learning.simulation import KSpaceBatch, KSpaceDraws, lines_last
 from fastqmri.learning.subspace_batch import SubspaceBatch
-from fastqmri.learning.validity import Validity, described, judge, refuse_outside
+from fastqmri.learning.validity import Validity, described
 from fastqmri.physics.signal import ExponentialDecay, SignalModel, SpoiledGradientEcho
 
 _MATRIX = (64, 64)
@@ -47,6 +48,7 @@ class _Dopamine(Recipe):
     model: ClassVar[SignalModel]
     ranges: ClassVar[Mapping[str, tuple[float, float]]]
     knee: ClassVar[float]
+    settings = TrainingSettings(steps=2200, batch=4, learning_rate=1e-3, warm_up=0.03, validate_every=70)
     data = "Textured ellipses, slices of digital brains (brainweb-04, mni152); masks, coils, noise fresh each step."
 
     def __init__(self, design: UnrolledSettings | None = None, phantoms: int = 100) -> None:
@@ -57,9 +59,9 @@ class _Dopamine(Recipe):
         """Cascades of a residual network and conjugate gradient steps."""
         return UnrolledNetwork(self.model, self.design, self.ranges)
 
+    @abstractmethod
     def sampler(self, generator: torch.Generator) -> Sampler:
         """Draws masks."""
-        raise NotImplementedError
 
     @functools.cached_property
     def _draws(self) -> KSpaceDraws:
@@ -164,17 +166,14 @@ class _Dopamine(Recipe):
         assert isinstance(network, UnrolledNetwork)
         own = card.finishing.steps if card.finishing and card.finishing.default else 0
         steps = options.get("finishing")
-
-        def admitted(measurement: Measurement) -> tuple[str, ...]:
-            encoding: Any = measurement.encoding
-            mask = getattr(encoding, "mask", None)
-            acceleration = None if mask is None else 1 / float(mask.float().mean())
-            coils = None if encoding.range is None else float(encoding.range[0])
-            found = judge(card.validity, measurement, acceleration=acceleration, coils=coils)
-            return refuse_outside(self.name, found, card.classical)
-
         model = options.get("model") or self.model
-        return inference(network, model, card, finishing=own if steps is None else steps, admitted=admitted)
+        return inference(
+            network,
+            model,
+            card,
+            finishing=own if steps is None else steps,
+            admitted=functools.partial(admitted, card),
+        )
 
 
 def inference(
@@ -244,16 +243,6 @@ class DopamineT1(_Dopamine):
 
     name: ClassVar[str] = "dopamine-t1"
     title: ClassVar[str] = "DOPAMINE: T1 and M0 from 6 undersampled flip angles"
-    settings: ClassVar[TrainingSettings] = TrainingSettings(
-        steps=2200,
-        batch=4,
-        learning_rate=1e-3,
-        warm_up=0.03,
-        weight_decay=0.0,
-        clip=1.0,
-        validate_every=70,
-        patience=None,
-    )
     quantities: ClassVar[tuple[str, ...]] = ("M0", "T1")
     model = SpoiledGradientEcho(
         VariableFlipAngle(
@@ -274,16 +263,6 @@ class DopamineT2(_Dopamine):
 
     name: ClassVar[str] = "dopamine-t2"
     title: ClassVar[str] = "DOPAMINE: T2 and M0 from 8 undersampled echoes"
-    settings: ClassVar[TrainingSettings] = TrainingSettings(
-        steps=2200,
-        batch=4,
-        learning_rate=1e-3,
-        warm_up=0.03,
-        weight_decay=0.0,
-        clip=1.0,
-        validate_every=70,
-        patience=None,
-    )
     quantities: ClassVar[tuple[str, ...]] = ("M0", "T2")
     model = ExponentialDecay(
         MultiEchoSpinEcho(echo_time=(0.007, 0.016, 0.025, 0.034, 0.043, 0.052, 0.062, 0.071))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -78,9 +79,9 @@ class Drone(Recipe):
         """A: magnitudes."""
         return FingerprintingSignal(self.acquisition())
 
+    @abstractmethod
     def acquisition(self) -> Fingerprinting:
         """The schedule."""
-        raise NotImplementedError
 
     def network(self) -> VoxelNetwork:
         """Projection on singular vectors of the signals, norm, perceptron."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,13 @@ _APPLY_TRANSPOSED = {
 }
 
 
-class Regularizer(nn.Module):
+class Regularizer(nn.Module, ABC):
     """D(v) - v of a denoiser D, from scaled unknowns and what else is known of their errors.
 
     Subclasses are final.
     """
 
+    @abstractmethod
     def forward(self, state: Tensor, context: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The change of the unknowns.
 
@@ -34,7 +36,6 @@ class Regularizer(nn.Module):
         Returns:
             the change, shaped like ``state`` but for extra channels, and the memory for the next step.
         """
-        raise NotImplementedError
 
 
 class ResidualCNN(Regularizer):
@@ -97,9 +98,9 @@ class _Filtered(Regularizer):
         self.filters = nn.Parameter(torch.empty(filters, rows, *(size,) * dimensions))
         nn.init.normal_(self.filters, std=1 / math.sqrt(rows * size**dimensions))
 
+    @abstractmethod
     def activation(self, responses: Tensor) -> Tensor:
         """φ of responses (slice, filter, *voxels)."""
-        raise NotImplementedError
 
     def forward(self, state: Tensor, context: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The change of the unknowns; filters have no mean, so that a constant is no change."""
