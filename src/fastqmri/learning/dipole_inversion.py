@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastqmri.core import Flag
 from fastqmri.estimators.susceptibility import LocalField, SusceptibilityMap, TotalVariation
+from fastqmri.estimators.susceptibility.filters import Cut
 from fastqmri.estimators.susceptibility.inversion import AXES
 from fastqmri.estimators.susceptibility.inversion_variation import local_size
 from fastqmri.learning.networks.dipole import FieldInput, UnrolledDipole
@@ -67,7 +68,7 @@ class LearnedInversion:
             flags[inside & (local_size(relative, inside) > _MISFIT)] |= int(Flag.MODEL_MISFIT)
         away = chi[0] - chi[0][inside].mean()
         flags[inside & (away.abs() > self.largest)] |= int(Flag.OUTSIDE_TRAINING_RANGE)
-        box = _Around(local.mask)
+        box = Cut(local.mask, _MARGIN)
 
         def back(x: Tensor) -> Tensor:
             return box.back(x).transpose(axis, -1)
@@ -141,7 +142,7 @@ def prepared(local: LocalField, start: TotalVariation | None = WARM_START) -> Fi
         local: the field.
         start: makes the first χ; None for zero.
     """
-    box = _Around(local.mask)
+    box = Cut(local.mask, _MARGIN)
     quiet = dataclasses.replace(local, known_noise=local.noise, progress=None)
     first = torch.zeros_like(local.field[0]) if start is None else start(quiet).value
     inside = box(local.mask).to(local.field.dtype)
@@ -175,27 +176,3 @@ def finished(given: FieldInput, chi: Tensor, rest: Tensor, steps: int, pull: flo
 
     change = conjugate_gradient(normal, missed, iterations=steps, tolerance=0.0)
     return chi + change
-
-
-class _Around:
-    """The part of a volume round a mask, and back."""
-
-    def __init__(self, mask: Tensor) -> None:
-        self._shape = tuple(mask.shape)
-        part = []
-        for axis in range(3):
-            there = mask.any(dim=tuple(a for a in range(3) if a != axis)).nonzero()
-            part.append(
-                slice(
-                    max(int(there.min()) - _MARGIN, 0), min(int(there.max()) + 1 + _MARGIN, mask.shape[axis])
-                )
-            )
-        self._part = tuple(part)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return x[self._part]
-
-    def back(self, x: Tensor) -> Tensor:
-        out = x.new_zeros(self._shape)
-        out[self._part] = x
-        return out

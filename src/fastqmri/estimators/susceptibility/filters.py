@@ -68,3 +68,30 @@ def sphere_kernel(
         squares = squares + (place**2).reshape([-1 if a == axis else 1 for a in range(3)])
     sphere = (squares <= radius**2 * (1 + 1e-9)).double()
     return torch.fft.rfftn(sphere / sphere.sum()).real.to(like)
+
+
+class Cut:
+    """What of a volume lies around a mask, and back.
+
+    Args:
+        mask: (x, y, z) bool.
+        margin: voxels beyond the mask on every side, as far as the volume reaches.
+    """
+
+    def __init__(self, mask: Tensor, margin: int = 0) -> None:
+        self._shape = tuple(mask.shape)
+        parts = []
+        for axis, side in enumerate(self._shape):
+            there = mask.any(dim=tuple(a for a in range(3) if a != axis)).nonzero()
+            parts.append(slice(max(int(there.min()) - margin, 0), min(int(there.max()) + 1 + margin, side)))
+        self._part = tuple(parts)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The part (x, y, z) of a volume."""
+        return x[self._part]
+
+    def back(self, x: Tensor) -> Tensor:
+        """A part in its place, zeros around it."""
+        out = x.new_zeros(self._shape)
+        out[self._part] = x
+        return out

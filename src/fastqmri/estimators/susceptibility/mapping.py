@@ -26,6 +26,7 @@ from fastqmri.core.units import GYROMAGNETIC_RATIO
 from fastqmri.estimators.screening import foreground, image_noise
 from fastqmri.estimators.susceptibility import echo_combination
 from fastqmri.estimators.susceptibility.background import background_removal
+from fastqmri.estimators.susceptibility.filters import Cut
 from fastqmri.estimators.susceptibility.inversion import Inversion, radians_per_ppm
 from fastqmri.estimators.susceptibility.inversions import inversion
 from fastqmri.estimators.susceptibility.unwrapping import differences, edges_inside, unwrap_echoes
@@ -174,7 +175,7 @@ class SusceptibilityMapping:
         excess = _excess(total.residual, len(times), noise)
         weight = torch.where(mask, 1 / (total.standard_deviation * excess.clamp_min(1)), 0)
         hertz = GYROMAGNETIC_RATIO * self.field_strength * 1e-6
-        cut = _Cut(mask)
+        cut = Cut(mask)
         local = removal.remove(
             cut(torch.where(mask, total.frequency / hertz, 0)),
             cut(mask),
@@ -186,7 +187,7 @@ class SusceptibilityMapping:
         weight = torch.where(local.mask, cut(weight), 0)
         level = None if noise is None else noise / hertz / float(weight[local.mask].square().mean().sqrt())
         strength = cut(magnitude.square().sum(0).sqrt())
-        box = _Cut(local.mask)
+        box = Cut(local.mask)
         result = inverter.invert(
             box(local.field),
             box(local.mask),
@@ -334,23 +335,3 @@ def _beside_jumps(frequency: Tensor, mask: Tensor, times: Sequence[float]) -> Te
         jump = edges & (differences(frequency, axis).abs() * gap > 0.5)
         found |= jump | torch.roll(jump, 1, axis)
     return found
-
-
-class _Cut:
-    """What of a volume lies around a mask, and back."""
-
-    def __init__(self, mask: Tensor) -> None:
-        self._shape = tuple(mask.shape)
-        parts = []
-        for axis in range(3):
-            there = mask.any(dim=tuple(a for a in range(3) if a != axis)).nonzero()
-            parts.append(slice(int(there.min()), int(there.max()) + 1))
-        self._part = tuple(parts)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return x[self._part]
-
-    def back(self, x: Tensor) -> Tensor:
-        out = x.new_zeros(self._shape)
-        out[self._part] = x
-        return out
